@@ -1,0 +1,118 @@
+"""The contents of a package: one entry for each path, as JSON lines.
+
+`plan` works from these alone, so an entry holds everything that decides what a path is in the
+union: type, mode, owner, size, digest, link target, device number and extended attributes.
+
+Paths are relative to the package's root, without a leading slash; the root directory itself is
+"". Bytes that are not UTF-8 are kept by Python's surrogateescape, written as JSON escapes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from .errors import BootunionError
+
+DIRECTORY = "directory"
+FILE = "file"
+SYMLINK = "symlink"
+CHARACTER = "character"
+BLOCK = "block"
+FIFO = "fifo"
+TYPES = (DIRECTORY, FILE, SYMLINK, CHARACTER, BLOCK, FIFO)
+
+WHITEOUT_DEVICE = 0
+"""Overlayfs takes a character device 0:0 for a whiteout (Documentation/filesystems/overlayfs)."""
+
+
+class Entry(NamedTuple):
+    """One path of a package.
+
+    `mode` has the permission bits with setuid, setgid and sticky (octal 7777), `size` is bytes (0
+    for anything but a file), `digest` the SHA-256 of a file's bytes, `target` a symlink's text,
+    `device` (major, minor) of a device node, `xattrs` names with values in hex, `hard_link` the
+    path of the first name of the same inode ("" for the first or only one). `mtime` is seconds
+    since 1970.
+    """
+
+    path: str
+    type: str
+    mode: int
+    uid: int
+    gid: int
+    mtime: int = 0
+    size: int = 0
+    digest: str = ""
+    target: str = ""
+    device: tuple[int, int] = (0, 0)
+    xattrs: tuple[tuple[str, str], ...] = ()
+    hard_link: str = ""
+
+    @property
+    def is_whiteout(self) -> bool:
+        """Whether overlayfs would take this for "the path below is gone"."""
+        return self.type == CHARACTER and self.device == (0, WHITEOUT_DEVICE)
+
+    def as_json(self) -> dict[str, object]:
+        """The entry as one JSON object; fields with their default value are left out."""
+        full: dict[str, object] = {
+            "path": self.path,
+            "type": self.type,
+            "mode": self.mode,
+            "uid": self.uid,
+            "gid": self.gid,
+        }
+        for key in ("mtime", "size", "digest", "target", "hard_link"):
+            if getattr(self, key):
+                full[key] = getattr(self, key)
+        if self.type in (CHARACTER, BLOCK):
+            full["device"] = list(self.device)
+        if self.xattrs:
+            full["xattrs"] = dict(self.xattrs)
+        return full
+
+
+def encode(entries: Iterable[Entry]) -> bytes:
+    """Entries as JSON lines, sorted by path (code points), one line each."""
+    ordered = sorted(entries, key=lambda entry: entry.path)
+    return b"".join(
+        json.dumps(entry.as_json(), sort_keys=True, separators=(",", ":")).encode() + b"\n"
+        for entry in ordered
+    )
+
+
+def decode(data: bytes, *, subject: str) -> Iterator[Entry]:
+    """The entries of JSON lines.
+
+    `data` must have been checked against the signed manifest's digest. Raises BootunionError
+    contents-invalid when a line is not an entry or the paths are not sorted and unique.
+    """
+    before: str | None = None
+    for number, line in enumerate(data.splitlines(), 1):
+        try:
+            entry = _entry(json.loads(line))
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            text = f"line {number} is not an entry: {error}"
+            raise BootunionError("contents-invalid", text, subject=subject) from None
+        if before is not None and entry.path <= before:
+            text = f"line {number} is out of order: {entry.path!r}"
+            raise BootunionError("contents-invalid", text, subject=subject)
+        before = entry.path
+        yield entry
+
+
+def _entry(raw: dict[str, object]) -> Entry:
+    fields = dict(raw)
+    if "device" in fields:
+        fields["device"] = tuple(fields["device"])  # type: ignore[arg-type]
+    if "xattrs" in fields:
+        fields["xattrs"] = tuple(sorted(fields["xattrs"].items()))  # type: ignore[attr-defined]
+    entry = Entry(**fields)  # type: ignore[arg-type]
+    if entry.type not in TYPES or not isinstance(entry.path, str):
+        raise ValueError(f"type {entry.type!r}")
+    parts = entry.path.split("/")
+    if entry.path and ("" in parts or "." in parts or ".." in parts):
+        raise ValueError(f"path {entry.path!r}")
+    return entry

@@ -1,0 +1,101 @@
+"""Reads typed fields out of a decoded JSON object, refusing what does not fit.
+
+`Fields` takes each key once; `done()` refuses keys that nobody asked for, so that a misspelt or
+newer field is never silently ignored.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from .errors import BootunionError
+
+HEX_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+TEXT_LIMIT = 4096
+
+_MISSING = object()
+
+
+class Fields:
+    """The fields of one JSON object. Every refusal is a BootunionError `code` about `subject`."""
+
+    def __init__(self, value: object, *, code: str, subject: str, where: str = "") -> None:
+        self._code = code
+        self._subject = subject
+        self._where = where
+        if not isinstance(value, dict):
+            raise self.wrong("is not a JSON object")
+        self._left: dict[str, object] = dict(value)
+
+    def wrong(self, what: str, key: str = "") -> BootunionError:
+        """The error that says `what` about this object or its field `key`."""
+        path = ".".join(part for part in (self._where, key) if part)
+        return BootunionError(self._code, f"{path or 'the document'} {what}", subject=self._subject)
+
+    def take(self, key: str, default: object = _MISSING) -> object:
+        """The raw value of `key`."""
+        value = self._left.pop(key, default)
+        if value is _MISSING:
+            raise self.wrong("is missing", key)
+        return value
+
+    def text(self, key: str, *, pattern: re.Pattern[str] | None = None, limit: int = 256) -> str:
+        """A string of at most `limit` characters that `pattern` matches from its start."""
+        value = self.take(key)
+        if not isinstance(value, str) or len(value) > limit:
+            raise self.wrong(f"is not a string of at most {limit} characters", key)
+        if pattern is not None and pattern.match(value) is None:
+            raise self.wrong(f"has the impossible value {value[:80]!r}", key)
+        return value
+
+    def digest(self, key: str) -> str:
+        """A SHA-256 digest: 64 lower-case hex digits."""
+        return self.text(key, pattern=HEX_DIGEST, limit=64)
+
+    def integer(self, key: str, low: int, high: int) -> int:
+        """A whole number from `low` to `high`, both included."""
+        value = self.take(key)
+        # bool is an int in Python; true is not a number in JSON.
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise self.wrong(f"is not a whole number from {low} to {high}", key)
+        return value
+
+    def choice(self, key: str, choices: Iterable[str]) -> str:
+        """One of the strings of `choices`."""
+        value = self.take(key)
+        allowed = tuple(choices)
+        if not isinstance(value, str) or value not in allowed:
+            raise self.wrong(f"is not one of: {', '.join(allowed)}", key)
+        return value
+
+    def objects(self, key: str, most: int) -> list[Fields]:
+        """A list of at most `most` objects."""
+        value = self.take(key)
+        if not isinstance(value, list) or len(value) > most:
+            raise self.wrong(f"is not a list of at most {most}", key)
+        path = f"{self._where}.{key}" if self._where else key
+        return [
+            Fields(item, code=self._code, subject=self._subject, where=f"{path}[{index}]")
+            for index, item in enumerate(value)
+        ]
+
+    def object(self, key: str) -> Fields:
+        """A nested object."""
+        path = f"{self._where}.{key}" if self._where else key
+        return Fields(self.take(key), code=self._code, subject=self._subject, where=path)
+
+    def texts(self, key: str, *, most: int, limit: int = TEXT_LIMIT) -> tuple[str, ...]:
+        """A list of at most `most` strings of at most `limit` characters each."""
+        value = self.take(key)
+        if not isinstance(value, list) or len(value) > most:
+            raise self.wrong(f"is not a list of at most {most}", key)
+        for item in value:
+            if not isinstance(item, str) or len(item) > limit:
+                raise self.wrong(f"holds something else than strings of {limit}", key)
+        return tuple(value)
+
+    def done(self) -> None:
+        """Refuse fields that were not taken."""
+        if self._left:
+            raise self.wrong("is not a known field", min(self._left))

@@ -1,0 +1,142 @@
+"""The one place that starts other programs.
+
+A program gets an argument list (never a shell), a known environment and no terminal; what it
+says on failure comes back as one sentence with a code. A child never outlives its parent: it is
+killed when the `with` block ends, and by the kernel when this process dies (PR_SET_PDEATHSIG).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from bootunion.errors import BootunionError
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+# Which Debian package brings a program, for the sentence when it is missing.
+_DEBIAN_PACKAGE = {
+    "apt-get": "apt",
+    "chroot": "coreutils",
+    "dpkg": "dpkg",
+    "dpkg-deb": "dpkg",
+    "ldd": "libc-bin",
+    "mkfs.ext4": "e2fsprogs",
+    "mksquashfs": "squashfs-tools",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "sqfstar": "squashfs-tools",
+    "unshare": "util-linux",
+    "unsquashfs": "squashfs-tools",
+    "veritysetup": "cryptsetup-bin",
+}
+
+
+def _die_with_parent() -> None:
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment that programs get: the caller's, with a fixed locale and zone.
+
+    Messages are parsed and results must not depend on the person's settings.
+    """
+    env = dict(os.environ)
+    env.update({"LC_ALL": "C.UTF-8", "LANGUAGE": "", "TZ": "UTC"})
+    env.update(extra or {})
+    return env
+
+
+def require(program: str) -> str:
+    """The path of `program`.
+
+    Raises BootunionError program-missing, naming the Debian package that has it.
+    """
+    found = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    if found is None:
+        package = _DEBIAN_PACKAGE.get(program, program)
+        raise BootunionError(
+            "program-missing",
+            f"{program} is not installed (Debian package {package})",
+            subject=program,
+        )
+    return found
+
+
+def last_words(stderr: bytes, lines: int = 3) -> str:
+    """The last lines of what a program said, as one line of text."""
+    said = [part.strip() for part in stderr.decode(errors="replace").splitlines()]
+    return "; ".join([part for part in said if part][-lines:]) or "it said nothing"
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    what: str,
+    input: bytes | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    check_code: str = "program-failed",
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a program to its end and give its output.
+
+    `what` says what it was for, as in "reading curl.deb". Raises BootunionError `check_code` when
+    it ends with another status than 0, program-missing when there is no such program.
+    """
+    with popen(argv, stdin=subprocess.PIPE, env=env, cwd=cwd) as child:
+        out, err = child.communicate(input or b"")
+    if child.returncode != 0:
+        raise failure(argv, child.returncode, err, what=what, code=check_code)
+    return subprocess.CompletedProcess(list(argv), 0, out, err)
+
+
+def failure(
+    argv: Sequence[str], status: int, stderr: bytes, *, what: str, code: str = "program-failed"
+) -> BootunionError:
+    """The error for a program that ended with `status`."""
+    if b"No space left on device" in stderr:
+        return BootunionError("disk-full", f"no space left while {what}")
+    ended = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+    name = Path(argv[0]).name
+    return BootunionError(code, f"{what}: {name} {ended}: {last_words(stderr)}")
+
+
+@contextlib.contextmanager
+def popen(
+    argv: Sequence[str],
+    *,
+    stdin: int | IO[bytes] | None = subprocess.DEVNULL,
+    stdout: int | IO[bytes] | None = subprocess.PIPE,
+    stderr: int | IO[bytes] | None = subprocess.PIPE,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A running program; killed and reaped when the block is left by an exception."""
+    program = require(argv[0]) if "/" not in argv[0] else argv[0]
+    child = subprocess.Popen(
+        [program, *argv[1:]],
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        env=environment(env),
+        cwd=cwd,
+        preexec_fn=_die_with_parent,  # noqa: PLW1509 - the host tools start children from one thread
+    )
+    try:
+        yield child
+    except BaseException:
+        child.kill()
+        raise
+    finally:
+        for stream in (child.stdin, child.stdout, child.stderr):
+            if stream is not None and child.poll() is None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+        child.wait()

@@ -1,0 +1,112 @@
+"""What a package is called and what its image is.
+
+Names end up in file names, device names and messages, so their alphabet is closed: no slash, no
+white space, no control character, no leading dot or dash can occur.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from . import verity
+from .errors import BootunionError
+from .fields import Fields
+
+IMAGE_SUFFIX = ".squashfs"
+MANIFEST_SUFFIX = ".json"
+CONTENTS_SUFFIX = ".contents"
+FORMATS = ("squashfs",)
+
+# Debian and Arch names and versions fit. A Debian version's epoch colon is allowed; file names
+# and overlay's option string never see it, because `file_stem` percent-encodes it.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_@-]{0,127}\Z")
+VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~_:^-]{0,127}\Z")
+ARCHITECTURE = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}\Z")
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~_@%^-]{0,250}\Z")
+ROOT_DIRECTORY = re.compile(r"/(?:[A-Za-z0-9][A-Za-z0-9.+~_@%^-]{0,127})?\Z")
+
+
+class Image(NamedTuple):
+    """One image file as lists and manifests describe it.
+
+    `size` and `hash_offset` are bytes, `data_blocks` counts blocks of 4096 bytes, `salt` and
+    `root_hash` are lower-case hex, `root` is the directory inside the image where the package's
+    tree begins.
+    """
+
+    format: str
+    size: int
+    data_blocks: int
+    hash_offset: int
+    salt: str
+    root_hash: str
+    root: str = "/"
+
+    def as_json(self) -> dict[str, object]:
+        """The fields as they stand in a manifest's `image` and in a list's layer."""
+        return {
+            "format": self.format,
+            "size": self.size,
+            "data_blocks": self.data_blocks,
+            "data_block_size": verity.BLOCK_SIZE,
+            "hash_block_size": verity.BLOCK_SIZE,
+            "hash_offset": self.hash_offset,
+            "salt": self.salt,
+            "root_hash": self.root_hash,
+            "root": self.root,
+        }
+
+    @classmethod
+    def take(cls, fields: Fields) -> Image:
+        """Read the image's fields out of `fields`, checking that the sizes fit each other.
+
+        The kernel is handed these numbers: they are bounded here, before it sees them.
+        """
+        kind = fields.choice("format", FORMATS)
+        size = fields.integer("size", 1, verity.file_size(verity.MAX_DATA_BLOCKS))
+        data_blocks = fields.integer("data_blocks", 1, verity.MAX_DATA_BLOCKS)
+        for key in ("data_block_size", "hash_block_size"):
+            fields.integer(key, verity.BLOCK_SIZE, verity.BLOCK_SIZE)
+        offset = verity.hash_offset(data_blocks)
+        fields.integer("hash_offset", offset, offset)
+        if size != verity.file_size(data_blocks):
+            raise fields.wrong(f"does not fit {data_blocks} data blocks", "size")
+        return cls(
+            kind,
+            size,
+            data_blocks,
+            offset,
+            fields.digest("salt"),
+            fields.digest("root_hash"),
+            fields.text("root", pattern=ROOT_DIRECTORY),
+        )
+
+
+def check_name(name: str) -> str:
+    """`name`, when a package may be called that. Raises BootunionError name-invalid."""
+    if NAME.match(name) is None:
+        raise BootunionError("name-invalid", f"{name!r} is not a package name", subject=name)
+    return name
+
+
+def check_version(version: str, name: str) -> str:
+    """`version`, when package `name` may have it. Raises BootunionError name-invalid."""
+    if VERSION.match(version) is None:
+        raise BootunionError("name-invalid", f"{version!r} is not a version", subject=name)
+    return version
+
+
+def check_architecture(architecture: str, name: str) -> str:
+    """`architecture`, when it is spelt like one. Raises BootunionError name-invalid."""
+    if ARCHITECTURE.match(architecture) is None:
+        raise BootunionError(
+            "name-invalid", f"{architecture!r} is not an architecture", subject=name
+        )
+    return architecture
+
+
+def file_stem(name: str, version: str, architecture: str, root_hash: str) -> str:
+    """The file name, without its suffix, that a package is stored under."""
+    escaped = version.replace(":", "%3a")
+    return f"{name}_{escaped}_{architecture}_{root_hash[:16]}"
