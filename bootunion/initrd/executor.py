@@ -1,0 +1,246 @@
+"""Carries out operations: at boot for the agent, on the host for unions in a namespace.
+
+Whatever was made is taken away again, in reverse order, unless every operation succeeded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from bootunion import operations as op
+from bootunion import verity
+from bootunion.errors import BootunionError
+
+from . import dm, loop, mount
+from .store import Store
+
+# Overlay features that would let attributes inside a layer send reads elsewhere.
+_SAFE = {"metacopy": "off", "redirect_dir": "nofollow", "index": "off", "xino": "off"}
+
+
+class Step(NamedTuple):
+    """One operation that was carried out; times are CLOCK_MONOTONIC in nanoseconds."""
+
+    name: str
+    layer: int | None
+    start: int
+    end: int
+
+
+class Executor:
+    """Carries out operations over one store. A context manager: leaving it by an exception undoes.
+
+    `steps` records what was done, `interface` how the layers reached overlayfs: "descriptor"
+    (Linux 6.15 and later) or "path".
+    """
+
+    def __init__(self, store: Store, record: Callable[[Step], None] | None = None) -> None:
+        self._store = store
+        self._record = record or (lambda _step: None)
+        self._undo = contextlib.ExitStack()
+        self._close = contextlib.ExitStack()
+        self._devices: dict[int, str] = {}
+        self._mounts: dict[int, int] = {}
+        self._loops: dict[int, int] = {}
+        self._workspace = ""
+        self.interface = ""
+
+    def __enter__(self) -> Executor:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        # Descriptors go first: they hold what is about to be unmounted and removed.
+        self._close.close()
+        if kind is None:
+            self._undo.pop_all()
+        self._undo.close()
+
+    def execute(self, operations: Iterable[op.Operation]) -> None:
+        """Carry out `operations` in order.
+
+        Raises BootunionError: the store's refusals, kernel-call, or verity-io where a package's
+        file system does not come up through dm-verity.
+        """
+        for operation in operations:
+            start = time.monotonic_ns()
+            try:
+                _ACTIONS[type(operation)](self, operation)
+            except OSError as error:
+                raise _kernel_refusal(operation, error) from error
+            layer = getattr(operation, "layer", None)
+            self._record(Step(op.step_name(operation), layer, start, time.monotonic_ns()))
+
+    def _prepare_workspace(self, todo: op.PrepareWorkspace) -> None:
+        os.makedirs(todo.path, mode=0o700, exist_ok=True)
+        mount.mount("bootunion", todo.path, "tmpfs", mount.MS_NODEV | mount.MS_NOSUID, "mode=0700")
+        self._undo.callback(_quietly, mount.unmount, todo.path, mount.MNT_DETACH)
+        # A mount whose parent is shared cannot be moved, and systemd shares everything.
+        mount.mount("", todo.path, "", mount.MS_PRIVATE)
+        self._workspace = todo.path
+
+    def _attach_loop(self, todo: op.AttachLoop) -> None:
+        image, size = self._store.open("packages", todo.file)
+        try:
+            if size != todo.size:
+                text = f"has {size} bytes, the list says {todo.size}"
+                raise BootunionError("file-changed", text, subject=todo.file)
+            device, path = loop.attach(image, size, todo.file)
+        finally:
+            os.close(image)
+        # Held until the verity device or the mount holds it: then it clears itself.
+        self._close.callback(os.close, device)
+        self._devices[todo.layer] = path
+
+    def _create_verity(self, todo: op.CreateVerity) -> None:
+        name = f"bootunion-{todo.root_hash[:16]}"
+        table = verity.table_line(
+            self._devices[todo.layer], todo.data_blocks, todo.root_hash, todo.salt
+        )
+        size = todo.data_blocks * verity.BLOCK_SIZE
+        with dm.Control() as control:
+            path = control.create(name, f"BOOTUNION-{todo.root_hash}", "verity", table, size)
+        self._undo.callback(_quietly, _remove_verity, name)
+        self._devices[todo.layer] = path
+
+    def _mount_image(self, todo: op.MountImage) -> None:
+        with mount.FileSystemContext(todo.format) as context:
+            context.flag("ro")
+            context.string("source", self._devices[todo.layer])
+            tree = context.mount(mount.MOUNT_ATTR_RDONLY)
+        self._close.callback(os.close, tree)
+        self._mounts[todo.layer] = tree
+
+    def _mount_tmpfs(self, todo: op.MountTmpfs) -> None:
+        os.makedirs(todo.path, exist_ok=True)
+        mount.mount("bootunion-upper", todo.path, "tmpfs", 0, "mode=0755")
+        self._undo.callback(_quietly, mount.unmount, todo.path, mount.MNT_DETACH)
+
+    def _mount_overlay(self, todo: op.MountOverlay) -> None:
+        os.makedirs(todo.path, exist_ok=True)
+        options = dict(_SAFE)
+        if todo.upper:
+            for name in ("upper", "work"):
+                os.makedirs(f"{todo.upper}/{name}", mode=0o755, exist_ok=True)
+            options.update(upperdir=f"{todo.upper}/upper", workdir=f"{todo.upper}/work")
+        self.interface = "descriptor"
+        if not self._overlay_by_descriptor(todo, options):
+            self.interface = "path"
+            self._overlay_by_path(todo, options)
+        self._undo.callback(_quietly, mount.unmount, todo.path, mount.MNT_DETACH)
+
+    def _overlay_by_descriptor(self, todo: op.MountOverlay, options: dict[str, str]) -> bool:
+        # Layers by descriptor: Linux 6.13; layers that are detached mounts: 6.15. There is no
+        # way to know but to try, and an older kernel says EINVAL at the first layer.
+        with mount.FileSystemContext("overlay") as context, contextlib.ExitStack() as opened:
+            try:
+                for layer, root in todo.lower:
+                    directory = self._layer_root(layer, root)
+                    opened.callback(os.close, directory)
+                    context.descriptor("lowerdir+", directory)
+            except OSError as error:
+                if error.errno in (errno.EINVAL, errno.EBADF, errno.EOPNOTSUPP):
+                    return False
+                raise
+            for key, value in options.items():
+                context.string(key, value)
+            if not todo.upper:
+                context.flag("ro")
+            context.string("source", "bootunion")
+            tree = context.mount()
+        try:
+            mount.attach(tree, todo.path)
+        finally:
+            os.close(tree)
+        return True
+
+    def _layer_root(self, layer: int, root: str) -> int:
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(root.lstrip("/") or ".", flags, dir_fd=self._mounts[layer])
+
+    def _overlay_by_path(self, todo: op.MountOverlay, options: dict[str, str]) -> None:
+        # mount(2) takes one page of options: short names below the working directory let 500
+        # layers fit (KERNEL: fs/namespace.c, copy_mount_options).
+        layers = f"{self._workspace}/layers"
+        os.makedirs(layers)
+        before = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        os.chdir(layers)
+        with contextlib.ExitStack() as attached:
+            attached.callback(os.close, before)
+            attached.callback(os.fchdir, before)
+            for layer, _ in todo.lower:
+                os.mkdir(str(layer))
+                mount.attach(self._mounts[layer], str(layer))
+                # Overlay keeps private clones: ours go again, out of the mount table.
+                attached.callback(mount.unmount, str(layer), mount.MNT_DETACH)
+            lower = ":".join(f"{layer}{root.rstrip('/')}" for layer, root in todo.lower)
+            text = ",".join(f"{key}={value}" for key, value in options.items())
+            flags = 0 if todo.upper else mount.MS_RDONLY
+            mount.mount("bootunion", todo.path, "overlay", flags, f"{text},lowerdir={lower}")
+
+    def _place_store(self, todo: op.PlaceStore) -> None:
+        tree = mount.clone_tree(self._store.fd, self._store.name)
+        try:
+            mount.attach(tree, todo.path)
+        except FileNotFoundError:
+            text = f"the union has no directory {op_mount_point(todo.path)} for the store"
+            raise BootunionError("kernel-call", text) from None
+        finally:
+            os.close(tree)
+        self._undo.callback(_quietly, mount.unmount, todo.path, mount.MNT_DETACH)
+
+    def _write_file(self, todo: op.WriteFile) -> None:
+        os.makedirs(os.path.dirname(todo.path), exist_ok=True)
+        with open(todo.path, "w", encoding="utf-8") as file:
+            file.write(todo.text)
+
+    def _replace_sysroot(self, todo: op.ReplaceSysroot) -> None:
+        if os.path.ismount(todo.sysroot):
+            mount.unmount(todo.sysroot, mount.MNT_DETACH)
+        os.makedirs(todo.sysroot, exist_ok=True)
+        mount.move(todo.root, todo.sysroot)
+        self._undo.callback(_quietly, mount.unmount, todo.sysroot, mount.MNT_DETACH)
+
+    def _remove_workspace(self, todo: op.RemoveWorkspace) -> None:
+        mount.unmount(todo.path, mount.MNT_DETACH)
+        os.rmdir(todo.path)
+
+
+_ACTIONS: dict[type, Callable[..., None]] = {
+    op.PrepareWorkspace: Executor._prepare_workspace,
+    op.AttachLoop: Executor._attach_loop,
+    op.CreateVerity: Executor._create_verity,
+    op.MountImage: Executor._mount_image,
+    op.MountTmpfs: Executor._mount_tmpfs,
+    op.MountOverlay: Executor._mount_overlay,
+    op.PlaceStore: Executor._place_store,
+    op.WriteFile: Executor._write_file,
+    op.ReplaceSysroot: Executor._replace_sysroot,
+    op.RemoveWorkspace: Executor._remove_workspace,
+}
+
+
+def op_mount_point(path: str) -> str:
+    """The last component of a mount point, as the new root will see it."""
+    return f"/{path.rpartition('/')[2]}"
+
+
+def _remove_verity(name: str) -> None:
+    with dm.Control() as control:
+        control.remove(name)
+
+
+def _quietly(action: Callable[..., None], *arguments: object) -> None:
+    # Undoing goes on whatever one step of it says: the first error is the one to report.
+    with contextlib.suppress(OSError):
+        action(*arguments)
+
+
+def _kernel_refusal(operation: op.Operation, error: OSError) -> BootunionError:
+    code = "verity-io" if isinstance(operation, op.MountImage) else "kernel-call"
+    subject = getattr(operation, "package", "") or getattr(operation, "file", "")
+    return BootunionError(code, f"cannot {operation.describe()}: {error.strerror}", subject=subject)

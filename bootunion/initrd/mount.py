@@ -1,0 +1,167 @@
+"""The kernel's mount interfaces: mount(2), umount2(2) and the fsopen family.
+
+Constants are from linux/mount.h and linux/fcntl.h, in the headers' order. The system call numbers
+are the same on every architecture that Debian builds for (numbers were unified before them).
+Each function raises OSError with errno, the path, and what the kernel's fs-context log said.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+
+MS_RDONLY = 1
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_PRIVATE = 1 << 18
+MS_REC = 1 << 14
+MNT_DETACH = 2
+
+AT_FDCWD = -100
+AT_EMPTY_PATH = 0x1000
+OPEN_TREE_CLONE = 1
+OPEN_TREE_CLOEXEC = os.O_CLOEXEC
+MOVE_MOUNT_F_EMPTY_PATH = 4
+FSOPEN_CLOEXEC = 1
+FSMOUNT_CLOEXEC = 1
+FSCONFIG_SET_FLAG = 0
+FSCONFIG_SET_STRING = 1
+FSCONFIG_SET_FD = 5
+FSCONFIG_CMD_CREATE = 6
+MOUNT_ATTR_RDONLY = 1
+
+_OPEN_TREE = 428
+_MOVE_MOUNT = 429
+_FSOPEN = 430
+_FSCONFIG = 431
+_FSMOUNT = 432
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+
+def _check(result: int, path: str, log: str = "") -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        text = os.strerror(number)
+        raise OSError(number, f"{text} ({log})" if log else text, path)
+    return result
+
+
+def _call(number: int, path: str, *arguments: object) -> int:
+    return _check(_libc.syscall(ctypes.c_long(number), *arguments), path)
+
+
+def mount(source: str, target: str, fstype: str, flags: int = 0, options: str = "") -> None:
+    """mount(2). `options` must fit in one page with its NUL (4,095 bytes)."""
+    _check(
+        _libc.mount(
+            source.encode(),
+            target.encode(),
+            fstype.encode(),
+            ctypes.c_ulong(flags),
+            options.encode() or None,
+        ),
+        target,
+    )
+
+
+def unmount(target: str, flags: int = 0) -> None:
+    """umount2(2)."""
+    _check(_libc.umount2(target.encode(), ctypes.c_int(flags)), target)
+
+
+def clone_tree(directory: int, name: str) -> int:
+    """A detached clone of the mount at an open directory, rooted there (descriptor).
+
+    `name` is for the error's text only.
+    """
+    flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH
+    return _call(_OPEN_TREE, name, ctypes.c_int(directory), b"", ctypes.c_uint(flags))
+
+
+def attach(tree: int, target: str) -> None:
+    """Put a detached mount at `target`."""
+    _call(
+        _MOVE_MOUNT,
+        target,
+        ctypes.c_int(tree),
+        b"",
+        ctypes.c_int(AT_FDCWD),
+        target.encode(),
+        ctypes.c_uint(MOVE_MOUNT_F_EMPTY_PATH),
+    )
+
+
+def move(source: str, target: str) -> None:
+    """Move the mount at `source` to `target`. EINVAL when its parent mount is shared."""
+    _call(
+        _MOVE_MOUNT,
+        target,
+        ctypes.c_int(AT_FDCWD),
+        source.encode(),
+        ctypes.c_int(AT_FDCWD),
+        target.encode(),
+        ctypes.c_uint(0),
+    )
+
+
+class FileSystemContext:
+    """An fs context (fsopen): configure, then `mount` it, detached. A context manager."""
+
+    def __init__(self, fstype: str) -> None:
+        self._name = fstype
+        self._fd = _call(_FSOPEN, fstype, fstype.encode(), ctypes.c_uint(FSOPEN_CLOEXEC))
+
+    def __enter__(self) -> FileSystemContext:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+    def _configure(self, command: int, key: bytes | None, value: bytes | None, aux: int) -> None:
+        result = _libc.syscall(
+            ctypes.c_long(_FSCONFIG),
+            ctypes.c_int(self._fd),
+            ctypes.c_uint(command),
+            key,
+            value,
+            ctypes.c_int(aux),
+        )
+        if result < 0:
+            number = ctypes.get_errno()
+            log = self._log()
+            ctypes.set_errno(number)
+            _check(result, self._name, log)
+
+    def _log(self) -> str:
+        # The kernel hands out one message per read, ENODATA when there is none left.
+        said: list[str] = []
+        with contextlib.suppress(OSError):
+            while len(said) < 16:
+                said.append(os.read(self._fd, 4096).decode(errors="replace").strip())
+        return "; ".join(said)
+
+    def flag(self, key: str) -> None:
+        """Set a flag such as "ro"."""
+        self._configure(FSCONFIG_SET_FLAG, key.encode(), None, 0)
+
+    def string(self, key: str, value: str) -> None:
+        """Set a string of at most 255 bytes."""
+        self._configure(FSCONFIG_SET_STRING, key.encode(), value.encode(), 0)
+
+    def descriptor(self, key: str, fd: int) -> None:
+        """Set a parameter by file descriptor."""
+        self._configure(FSCONFIG_SET_FD, key.encode(), None, fd)
+
+    def mount(self, attributes: int = 0) -> int:
+        """Create the superblock and give a detached mount of it (descriptor)."""
+        self._configure(FSCONFIG_CMD_CREATE, None, None, 0)
+        return _call(
+            _FSMOUNT,
+            self._name,
+            ctypes.c_int(self._fd),
+            ctypes.c_uint(FSMOUNT_CLOEXEC),
+            ctypes.c_uint(attributes),
+        )

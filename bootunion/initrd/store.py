@@ -1,0 +1,108 @@
+"""Reads the store as what it is: written by somebody else.
+
+Every file is opened once, beneath an open directory, following no link, waiting for no pipe; its
+type and size are checked on the open descriptor, and that descriptor is what is used.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from bootunion.errors import BootunionError
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# O_NONBLOCK: opening a FIFO must not wait for a writer.
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_CURRENT_SIZE = 32
+
+
+class Store:
+    """A store, as an open directory. A context manager."""
+
+    def __init__(self, path: str, directory: str = "/") -> None:
+        """Open the store at `directory` of the file system mounted at `path`.
+
+        Raises BootunionError file-missing or file-invalid.
+        """
+        self.name = path
+        try:
+            self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise _refused(error, path) from None
+        for part in directory.split("/"):
+            if part:
+                try:
+                    inner = os.open(part, _DIRECTORY, dir_fd=self.fd)
+                except OSError as error:
+                    raise _refused(error, directory) from None
+                finally:
+                    os.close(self.fd)
+                self.fd = inner
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.fd)
+
+    def open(self, *path: str) -> tuple[int, int]:
+        """Open a regular file by its path's components: (descriptor, size in bytes)."""
+        shown = "/".join(path)
+        directory = self.fd
+        try:
+            for part in path[:-1]:
+                inner = os.open(part, _DIRECTORY, dir_fd=directory)
+                if directory != self.fd:
+                    os.close(directory)
+                directory = inner
+            fd = os.open(path[-1], _FILE, dir_fd=directory)
+        except OSError as error:
+            raise _refused(error, shown) from None
+        finally:
+            if directory != self.fd:
+                os.close(directory)
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(fd)
+            raise BootunionError("file-invalid", "is not a regular file", subject=shown)
+        return fd, status.st_size
+
+    def read(self, *path: str, limit: int) -> bytes:
+        """The bytes of a file of at most `limit` bytes.
+
+        Raises BootunionError file-missing, file-invalid or file-too-large.
+        """
+        fd, _ = self.open(*path)
+        shown = "/".join(path)
+        with os.fdopen(fd, "rb") as file:
+            try:
+                # The size may change under us: what counts is what is read.
+                data = file.read(limit + 1)
+            except OSError as error:
+                raise _refused(error, shown) from None
+        if len(data) > limit:
+            text = f"is larger than {limit} bytes, so it was not read"
+            raise BootunionError("file-too-large", text, subject=shown)
+        return data
+
+    def current(self, list_name: str) -> int:
+        """The generation that `lists/<name>/current` names: a hint, not to be trusted."""
+        shown = f"lists/{list_name}/current"
+        text = self.read("lists", list_name, "current", limit=_CURRENT_SIZE)
+        try:
+            generation = int(text.decode("ascii").strip())
+        except ValueError:
+            generation = 0
+        if generation < 1:
+            raise BootunionError("list-missing", "names no generation", subject=shown)
+        return generation
+
+
+def _refused(error: OSError, name: str) -> BootunionError:
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return BootunionError("file-missing", "is not in the store", subject=name)
+    if error.errno in (errno.ELOOP, errno.ENXIO):
+        return BootunionError("file-invalid", "is not a regular file", subject=name)
+    return BootunionError("file-invalid", f"cannot be read: {error.strerror}", subject=name)

@@ -1,0 +1,140 @@
+"""What can be done to make a root: frozen values, each with a description.
+
+The planner makes a tuple of these and `initrd.executor` carries them out; `bootunion plan
+--operations` prints them. They say what, never how: which kernel interface serves an operation is
+the executor's business.
+
+`layer` is the layer's position in the list, 0 at the top, and ties the operations of one package
+together: what one makes (a loop device, a verity device, a mount) the next one takes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class PrepareWorkspace(NamedTuple):
+    """A private tmpfs at `path`, where mounts can be made and moved unseen."""
+
+    path: str
+
+    def describe(self) -> str:
+        return f"prepare a private workspace at {self.path}"
+
+
+class AttachLoop(NamedTuple):
+    """Open `packages/<file>` of the store once, check its size in bytes, make a loop device."""
+
+    layer: int
+    file: str
+    size: int
+
+    def describe(self) -> str:
+        return f"attach {self.file} ({self.size} bytes) to a loop device, read-only"
+
+
+class CreateVerity(NamedTuple):
+    """A dm-verity device over the layer's loop device; every read is checked from here on."""
+
+    layer: int
+    package: str
+    data_blocks: int
+    root_hash: str
+    salt: str
+
+    def describe(self) -> str:
+        return f"bind {self.package} to root hash {self.root_hash} by dm-verity"
+
+
+class MountImage(NamedTuple):
+    """Mount the layer's file system, detached: it enters no mount table yet."""
+
+    layer: int
+    package: str
+    format: str
+
+    def describe(self) -> str:
+        return f"mount {self.package} ({self.format}), read-only"
+
+
+class MountTmpfs(NamedTuple):
+    """A tmpfs at `path` that holds a volatile upper."""
+
+    path: str
+
+    def describe(self) -> str:
+        return f"mount a tmpfs for the upper at {self.path}"
+
+
+class MountOverlay(NamedTuple):
+    """Unite the layers, top first, at `path`.
+
+    `lower` are (layer, directory inside its image). `upper` is the directory that has `upper/` and
+    `work/`, "" for a read-only root.
+    """
+
+    path: str
+    lower: tuple[tuple[int, str], ...]
+    upper: str
+
+    def describe(self) -> str:
+        writable = f"upper {self.upper}" if self.upper else "read-only"
+        return f"unite {len(self.lower)} layers with overlayfs at {self.path}, {writable}"
+
+
+class PlaceStore(NamedTuple):
+    """Make the store visible at `path` in the new root."""
+
+    path: str
+
+    def describe(self) -> str:
+        return f"place the store at {self.path}"
+
+
+class WriteFile(NamedTuple):
+    """A small run-time file for the booted system."""
+
+    path: str
+    text: str
+
+    def describe(self) -> str:
+        return f"write {self.path}"
+
+
+class ReplaceSysroot(NamedTuple):
+    """Take away what is mounted at `sysroot` and put the union at `root` in its place."""
+
+    sysroot: str
+    root: str
+
+    def describe(self) -> str:
+        return f"put the root in the place of what is mounted at {self.sysroot}"
+
+
+class RemoveWorkspace(NamedTuple):
+    """Take the workspace away; the layers live on inside the union, in no mount table."""
+
+    path: str
+
+    def describe(self) -> str:
+        return f"remove the workspace {self.path}"
+
+
+Operation = (
+    PrepareWorkspace
+    | AttachLoop
+    | CreateVerity
+    | MountImage
+    | MountTmpfs
+    | MountOverlay
+    | PlaceStore
+    | WriteFile
+    | ReplaceSysroot
+    | RemoveWorkspace
+)
+
+
+def step_name(operation: Operation) -> str:
+    """The operation's name as it stands in `boot.json`: "attach-loop", "create-verity" …"""
+    name = type(operation).__name__
+    return "".join(f"-{char.lower()}" if char.isupper() else char for char in name)[1:]

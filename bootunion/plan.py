@@ -1,0 +1,121 @@
+"""The plan: what will be done to make a root, worked out before anything is done.
+
+The agent at boot and `bootunion plan` on the host call the same `for_boot`; composing and other
+unions in a namespace call `for_namespace`. Everything here is values in, values out.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from . import operations as op
+from .errors import BootunionError
+from .operations import Operation
+from .systemlist import UPPER_NONE, UPPER_VOLATILE, SystemList
+
+STORE_MOUNT_POINT = "/pkgs"
+
+# The kernel's name of a machine (uname -m) and the distributions' names for it.
+ARCHITECTURES = {
+    "x86_64": ("amd64", "x86_64"),
+    "aarch64": ("arm64", "aarch64"),
+    "armv7l": ("armhf", "armv7h"),
+    "i686": ("i386", "i686"),
+    "ppc64le": ("ppc64el", "ppc64le"),
+    "riscv64": ("riscv64",),
+    "s390x": ("s390x",),
+}
+
+# At shutdown systemd would try to unmount the store, fail (the layers' loop devices hold it) and
+# say so in red. Without default dependencies the mount is left to systemd-shutdown's last pass.
+_KEEP_STORE_MOUNTED = "[Unit]\nDefaultDependencies=no\n"
+_KEEP_STORE_FILE = "systemd/system/pkgs.mount.d/50-bootunion.conf"
+
+
+class Machine(NamedTuple):
+    """What the plan has to know of the machine: `uname -m`, `uname -r`, seconds since 1970."""
+
+    architecture: str
+    kernel: str
+    now: int
+
+
+class Places(NamedTuple):
+    """Where the agent works: the sysroot, the /run of the initramfs."""
+
+    sysroot: str = "/sysroot"
+    run: str = "/run"
+
+    @property
+    def workspace(self) -> str:
+        """The directory of the private tmpfs that mounts are made in."""
+        return f"{self.run}/bootunion/workspace"
+
+
+def refusals(system: SystemList, machine: Machine) -> tuple[BootunionError, ...]:
+    """Why this machine must not boot this list; empty when it may."""
+    subject = f"list {system.name} generation {system.generation}"
+    found = []
+    if system.architecture not in ARCHITECTURES.get(machine.architecture, ()):
+        text = f"the list is for {system.architecture}, this machine is {machine.architecture}"
+        found.append(BootunionError("architecture-mismatch", text, subject=subject))
+    if system.kernel not in ("", machine.kernel):
+        text = f"the list is for kernel {system.kernel}, {machine.kernel} is running"
+        found.append(BootunionError("kernel-mismatch", text, subject=subject))
+    if system.expires and machine.now >= system.expires:
+        text = f"the list expired {machine.now - system.expires} seconds ago"
+        found.append(BootunionError("list-expired", text, subject=subject))
+    if system.upper not in (UPPER_VOLATILE, UPPER_NONE):
+        text = f"the upper `{system.upper}` is not available in this version"
+        found.append(BootunionError("upper-unsupported", text, subject=subject))
+    return tuple(found)
+
+
+def for_boot(system: SystemList, places: Places) -> tuple[Operation, ...]:
+    """The operations that turn a list into the root at `places.sysroot`."""
+    workspace = places.workspace
+    root = f"{workspace}/root"
+    upper = f"{workspace}/upper" if system.upper == UPPER_VOLATILE else ""
+    return (
+        op.PrepareWorkspace(workspace),
+        *_layers(system, verity=True),
+        *((op.MountTmpfs(upper),) if upper else ()),
+        _overlay(system, root, upper),
+        op.PlaceStore(root + STORE_MOUNT_POINT),
+        op.WriteFile(f"{places.run}/{_KEEP_STORE_FILE}", _KEEP_STORE_MOUNTED),
+        op.ReplaceSysroot(places.sysroot, root),
+        op.RemoveWorkspace(workspace),
+    )
+
+
+def for_namespace(
+    system: SystemList, workspace: str, *, upper: str, verity: bool
+) -> tuple[Operation, ...]:
+    """The operations that unite a list at `<workspace>/root`, in a private mount namespace.
+
+    `upper` is a directory with `upper/` and `work/`, or "" for a read-only union. Without `verity`
+    the caller must have checked every block of every package itself.
+    """
+    return (
+        op.PrepareWorkspace(workspace),
+        *_layers(system, verity=verity),
+        _overlay(system, f"{workspace}/root", upper),
+    )
+
+
+def _overlay(system: SystemList, path: str, upper: str) -> Operation:
+    lower = tuple((index, layer.image.root) for index, layer in enumerate(system.layers))
+    return op.MountOverlay(path, lower, upper)
+
+
+def _layers(system: SystemList, *, verity: bool) -> list[Operation]:
+    steps: list[Operation] = []
+    for index, layer in enumerate(system.layers):
+        image = layer.image
+        steps.append(op.AttachLoop(index, layer.file_name, image.size))
+        if verity:
+            steps.append(
+                op.CreateVerity(index, layer.name, image.data_blocks, image.root_hash, image.salt)
+            )
+        steps.append(op.MountImage(index, layer.name, image.format))
+    return steps

@@ -1,0 +1,181 @@
+"""The system list: the signed, ordered list of packages that make one root."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from . import canonical, package
+from .errors import BootunionError
+from .fields import HEX_DIGEST, Fields
+from .package import Image
+
+SCHEMA = 1
+PAYLOAD_TYPE = "application/vnd.bootunion.list+json"
+MAX_SIZE = 8 << 20
+"""Bytes of the largest list file that is read: over 10,000 layers."""
+
+MAX_LAYERS = 500
+"""Lower layers that one overlay takes (OVL_MAX_STACK, fs/overlayfs/params.h)."""
+
+MAX_GENERATION = (1 << 53) - 1  # JSON readers that use doubles agree up to here
+MAX_TIME = 1 << 40
+
+LIST_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
+KERNEL_RELEASE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~_-]{0,63}\Z|\Z")
+UPPER_VOLATILE = "volatile"
+UPPER_NONE = "none"
+UPPER_PERSISTENT = "persistent"
+UPPERS = (UPPER_VOLATILE, UPPER_NONE, UPPER_PERSISTENT)
+REQUIRED = "required"
+OPTIONAL = "optional"
+_CODE = "list-invalid"
+
+
+class Layer(NamedTuple):
+    """One package in its place. `need` is `required` or `optional`."""
+
+    name: str
+    version: str
+    architecture: str
+    image: Image
+    need: str = REQUIRED
+
+    @property
+    def stem(self) -> str:
+        """File name of the package's files, without suffix."""
+        return package.file_stem(self.name, self.version, self.architecture, self.image.root_hash)
+
+    @property
+    def file_name(self) -> str:
+        """File name of the image in the store's `packages/`."""
+        return self.stem + package.IMAGE_SUFFIX
+
+    def as_json(self) -> dict[str, object]:
+        """The layer as it stands in a list."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "architecture": self.architecture,
+            "file": self.file_name,
+            "need": self.need,
+            **self.image.as_json(),
+        }
+
+
+class Shadowing(NamedTuple):
+    """An approved shadowing: `winner` (a package name) may hide `loser`'s `path`."""
+
+    path: str
+    winner: str
+    loser: str
+
+
+class SystemList(NamedTuple):
+    """A system list. `layers` are top first; `created` and `expires` are seconds since 1970.
+
+    `expires` 0 means never, `kernel` "" that no kernel release is required. `namespace` is the
+    digest of the merged namespace (see `merge.namespace_digest`).
+    """
+
+    name: str
+    generation: int
+    floor: int
+    created: int
+    architecture: str
+    kernel: str
+    layers: tuple[Layer, ...]
+    upper: str
+    namespace: str
+    expires: int = 0
+    shadowings: tuple[Shadowing, ...] = ()
+
+    def encode(self) -> bytes:
+        """The payload that is signed."""
+        return canonical.encode(
+            {
+                "schema": SCHEMA,
+                "name": self.name,
+                "generation": self.generation,
+                "floor": self.floor,
+                "created": self.created,
+                "expires": self.expires,
+                "architecture": self.architecture,
+                "kernel": self.kernel,
+                "layers": [layer.as_json() for layer in self.layers],
+                "upper": self.upper,
+                "shadowings": [one._asdict() for one in self.shadowings],
+                "namespace": self.namespace,
+            }
+        )
+
+
+def decode(payload: bytes, *, subject: str) -> SystemList:
+    """The list in a payload whose signature was checked.
+
+    Raises BootunionError list-invalid, or json-invalid.
+    """
+    fields = Fields(canonical.decode(payload, subject=subject), code=_CODE, subject=subject)
+    fields.integer("schema", SCHEMA, SCHEMA)
+    generation = fields.integer("generation", 1, MAX_GENERATION)
+    result = SystemList(
+        name=fields.text("name", pattern=LIST_NAME),
+        generation=generation,
+        floor=fields.integer("floor", 0, generation),
+        created=fields.integer("created", 0, MAX_TIME),
+        architecture=fields.text("architecture", pattern=package.ARCHITECTURE),
+        kernel=fields.text("kernel", pattern=KERNEL_RELEASE),
+        layers=tuple(_layer(one) for one in fields.objects("layers", MAX_LAYERS)),
+        upper=fields.choice("upper", UPPERS),
+        namespace=fields.text("namespace", pattern=HEX_DIGEST),
+        expires=fields.integer("expires", 0, MAX_TIME),
+        shadowings=tuple(_shadowing(one) for one in fields.objects("shadowings", 1 << 16)),
+    )
+    fields.done()
+    if not result.layers:
+        raise fields.wrong("is empty", "layers")
+    _refuse_twins(result.layers, fields)
+    return result
+
+
+def _layer(fields: Fields) -> Layer:
+    layer = Layer(
+        fields.text("name", pattern=package.NAME),
+        fields.text("version", pattern=package.VERSION),
+        fields.text("architecture", pattern=package.ARCHITECTURE),
+        Image.take(fields),
+        fields.choice("need", (REQUIRED, OPTIONAL)),
+    )
+    # The file's name follows from the other fields, so there is no path to be led astray by.
+    if fields.text("file", pattern=package.FILE_NAME) != layer.file_name:
+        raise fields.wrong(f"is not {layer.file_name}", "file")
+    fields.done()
+    return layer
+
+
+def _shadowing(fields: Fields) -> Shadowing:
+    result = Shadowing(
+        fields.text("path", limit=4096),
+        fields.text("winner", pattern=package.NAME),
+        fields.text("loser", pattern=package.NAME),
+    )
+    fields.done()
+    return result
+
+
+def _refuse_twins(layers: tuple[Layer, ...], fields: Fields) -> None:
+    seen: set[str] = set()
+    for layer in layers:
+        if layer.image.root_hash in seen:
+            raise fields.wrong(f"holds {layer.stem} twice", "layers")
+        seen.add(layer.image.root_hash)
+
+
+def check_place(found: SystemList, name: str, generation: int, *, subject: str) -> None:
+    """Refuse a list that is stored under another name or generation (list-misplaced)."""
+    if (found.name, found.generation) != (name, generation):
+        raise BootunionError(
+            "list-misplaced",
+            f"the signed list is {found.name} generation {found.generation}",
+            subject=subject,
+        )
