@@ -27,6 +27,41 @@ class Code(NamedTuple):
 
 
 CODES: dict[str, Code] = {
+    "apt-failed": Code(
+        EXIT_FAILED,
+        "apt could not resolve or download the packages.",
+        "Read apt's words; often a misspelt package or no network.",
+    ),
+    "deb-invalid": Code(
+        EXIT_INPUT,
+        "A file is not a Debian package, or a damaged one.",
+        "Download it again.",
+    ),
+    "member-invalid": Code(
+        EXIT_INPUT,
+        "A package has a path or an attribute that no package may have.",
+        "The package's maker must change it; bootunion leaves nothing out silently.",
+    ),
+    "secret-found": Code(
+        EXIT_INPUT,
+        "Composing left a private key that would be baked into every machine.",
+        "Remove it with a command in the system.yaml.",
+    ),
+    "sources-missing": Code(
+        EXIT_INPUT,
+        "There is no apt source for a suite of the system.yaml.",
+        "Add it to the host's apt sources, or give `sources` in the system.yaml.",
+    ),
+    "system-invalid": Code(
+        EXIT_INPUT,
+        "A system.yaml has an unknown, missing or impossible key.",
+        "docs/formats.md lists the keys.",
+    ),
+    "whiteout-found": Code(
+        EXIT_INPUT,
+        "A maintainer script took away a package's file.",
+        "Name the path under `allow-whiteouts` in the system.yaml when that is meant.",
+    ),
     "contents-invalid": Code(
         EXIT_INPUT,
         "A package's contents file is not what the manifest describes.",
@@ -210,6 +245,10 @@ class BootunionError(Exception):
         self.message = message
         self.subject = subject
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Importers run in processes of their own; an exception must survive the way back.
+        return _rebuild, (self.code, self.message, self.subject)
+
     @property
     def status(self) -> int:
         """The exit status that the command line ends with."""
@@ -231,3 +270,7 @@ class BootunionError(Exception):
 
     def __str__(self) -> str:
         return f"{self.subject}: {self.message}" if self.subject else self.message
+
+
+def _rebuild(code: str, message: str, subject: str) -> BootunionError:
+    return BootunionError(code, message, subject=subject)

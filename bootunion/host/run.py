@@ -49,6 +49,8 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     Messages are parsed and results must not depend on the person's settings.
     """
     env = dict(os.environ)
+    # Whoever needs it says so; squashfs-tools refuse it beside explicit times.
+    env.pop("SOURCE_DATE_EPOCH", None)
     env.update({"LC_ALL": "C.UTF-8", "LANGUAGE": "", "TZ": "UTC"})
     env.update(extra or {})
     return env

@@ -1,0 +1,102 @@
+"""A directory becomes a package."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, cast
+
+from bootunion.errors import BootunionError
+
+from . import reproducible
+from .members import XATTR_PREFIX, Member
+
+# A layer's root is in the middle of /: what the file system it was built on adds is not meant.
+_FOREIGN_XATTRS = ("security.selinux", "system.")
+
+
+def members(
+    directory: Path, *, keep_owner: bool = False, mtime: int | None = None
+) -> Iterator[Member]:
+    """The members of a directory, sorted by path.
+
+    Everything belongs to root:root unless `keep_owner`; all times are `mtime` seconds since 1970
+    (SOURCE_DATE_EPOCH, or `reproducible.EPOCH`). Raises BootunionError file-missing for no
+    directory, member-invalid for a socket.
+    """
+    if not directory.is_dir():
+        raise BootunionError("file-missing", "is not a directory", subject=str(directory))
+    when = reproducible.source_date_epoch() if mtime is None else mtime
+    first_names: dict[tuple[int, int], str] = {}
+    for path in sorted(_walk(directory)):
+        yield _member(directory, path, first_names, when, keep_owner)
+
+
+def _walk(directory: Path, below: str = "") -> Iterator[str]:
+    with os.scandir(directory / below) as found:
+        for one in found:
+            name = f"{below}/{one.name}" if below else one.name
+            yield name
+            if one.is_dir(follow_symlinks=False):
+                yield from _walk(directory, name)
+
+
+def _member(
+    directory: Path, name: str, first_names: dict[tuple[int, int], str], when: int, owner: bool
+) -> Member:
+    path = directory / name
+    status = path.lstat()
+    info = tarfile.TarInfo(name)
+    info.mode, info.mtime = stat.S_IMODE(status.st_mode), when
+    if owner:
+        info.uid, info.gid = status.st_uid, status.st_gid
+    _set_type(info, path, status)
+    identity = (status.st_dev, status.st_ino)
+    if info.isreg() and status.st_nlink > 1 and identity in first_names:
+        info.type, info.linkname = tarfile.LNKTYPE, first_names[identity]
+        return info, None
+    first_names[identity] = name
+    xattrs: dict[str, str] = {}
+    for key in sorted(os.listxattr(path, follow_symlinks=False)):
+        if not key.startswith(_FOREIGN_XATTRS):
+            value = os.getxattr(path, key, follow_symlinks=False)
+            xattrs[XATTR_PREFIX + key] = value.decode("utf-8", "surrogateescape")
+    info.pax_headers = xattrs
+    if info.isreg():
+        info.size = status.st_size
+        return info, cast("IO[bytes]", _LazyFile(path))  # it has read()
+    return info, None
+
+
+def _set_type(info: tarfile.TarInfo, path: Path, status: os.stat_result) -> None:
+    mode = status.st_mode
+    if stat.S_ISLNK(mode):
+        info.type, info.linkname = tarfile.SYMTYPE, str(path.readlink())
+    elif stat.S_ISDIR(mode):
+        info.type = tarfile.DIRTYPE
+    elif stat.S_ISFIFO(mode):
+        info.type = tarfile.FIFOTYPE
+    elif stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        info.type = tarfile.CHRTYPE if stat.S_ISCHR(mode) else tarfile.BLKTYPE
+        info.devmajor, info.devminor = os.major(status.st_rdev), os.minor(status.st_rdev)
+    elif not stat.S_ISREG(mode):
+        raise BootunionError("member-invalid", "is a socket", subject=str(path))
+
+
+class _LazyFile:
+    """Opens on the first read, so that a walk over many files holds one of them open."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[bytes] | None = None
+
+    def read(self, size: int = -1) -> bytes:
+        if self._file is None:
+            self._file = self._path.open("rb")
+        data = self._file.read(size)
+        if not data:
+            self._file.close()
+        return data

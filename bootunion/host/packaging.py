@@ -1,0 +1,168 @@
+"""Writes a package: members → squashfs → hash tree → manifest → store."""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import IO, NamedTuple, cast
+
+from bootunion import manifest, package, verity
+from bootunion.errors import BootunionError
+from bootunion.manifest import Contents, Manifest, Source
+from bootunion.package import Image
+
+from . import reproducible, run
+from .members import Member, Recorder
+from .store import Store, pack_contents
+
+Sign = Callable[[bytes, str], bytes]
+"""Makes the DSSE envelope of (payload, payload type)."""
+
+_CHUNK = 1 << 20
+
+
+class Description(NamedTuple):
+    """What a manifest says of a package beside what its image tells."""
+
+    name: str
+    version: str
+    architecture: str
+    description: str = ""
+    depends: tuple[str, ...] = ()
+    provides: tuple[str, ...] = ()
+
+    def check(self) -> Description:
+        """Itself, when the names are ones a package may have (else name-invalid)."""
+        package.check_name(self.name)
+        package.check_version(self.version, self.name)
+        package.check_architecture(self.architecture, self.name)
+        return self
+
+
+def write_package(
+    store: Store, members: Iterable[Member], about: Description, source: Source | None,
+    sign: Sign, *, kind: str = "directory",
+) -> Manifest:  # fmt: skip
+    """Make a package of `members` and put it into the store.
+
+    Without a `source` it is the tar stream itself, called `kind`. Raises BootunionError
+    name-invalid, member-invalid, disk-full, program-failed; then the store is as it was.
+    """
+    about.check()
+    with store.workspace() as workspace:
+        image_file = workspace / "image"
+        recorder = Recorder(about.name, reproducible.EPOCH)
+        stream = _make_squashfs(image_file, members, recorder, about.name)
+        image = append_tree(image_file)
+        packed = pack_contents(list(recorder.entries.values()))
+        made = Manifest(
+            **about._asdict(),
+            image=image,
+            source=source or Source(kind, "", stream),
+            contents=Contents(hashlib.sha256(packed).hexdigest(), len(packed)),
+        )
+        payload = made.encode()
+        # What is signed is what a machine will accept: read it back before signing.
+        manifest.decode(payload, subject=made.stem)
+        store.add(image_file, made, sign(payload, manifest.PAYLOAD_TYPE), packed)
+    return made
+
+
+def _make_squashfs(image: Path, members: Iterable[Member], recorder: Recorder, name: str) -> str:
+    """Feed `members` to sqfstar; gives the SHA-256 of the tar stream."""
+    argv = ["sqfstar", *reproducible.SQUASHFS_OPTIONS, "-quiet", "-no-progress", "-exit-on-error",
+            str(image)]  # fmt: skip
+    errors = image.with_name("errors")
+    with (
+        errors.open("w+b") as said,
+        run.popen(
+            argv,
+            stdin=-1,
+            stdout=said,
+            stderr=said,
+        ) as child,
+    ):
+        assert child.stdin is not None
+        sink = _HashingSink(child.stdin)
+        out = cast("IO[bytes]", sink)  # tarfile only calls write()
+        try:
+            with tarfile.open(
+                fileobj=out, mode="w|", format=tarfile.PAX_FORMAT,
+                encoding="utf-8", errors="surrogateescape",
+            ) as archive:  # fmt: skip
+                recorder.pass_on(members, archive)
+            child.stdin.close()
+        except BrokenPipeError:
+            pass  # sqfstar said why; its status tells
+        status = child.wait()
+        said.seek(0)
+        words = said.read()
+    if status != 0:
+        raise run.failure(argv, status, words, what=f"packing {name}")
+    return sink.state.hexdigest()
+
+
+class _HashingSink:
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self._pipe = pipe
+        self.state = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.state.update(data)
+        return self._pipe.write(data)
+
+
+def read_chunks(path: Path, limit: int | None = None) -> Iterator[bytes]:
+    """A file's bytes, a mebibyte at a time, at most `limit` of them."""
+    left = limit if limit is not None else path.stat().st_size
+    with path.open("rb") as file:
+        while left and (chunk := file.read(min(_CHUNK, left))):
+            left -= len(chunk)
+            yield chunk
+
+
+def append_tree(image: Path) -> Image:
+    """Pad a squashfs to whole blocks and append its superblock and hash tree."""
+    state = hashlib.sha256()
+    size = 0
+    for chunk in read_chunks(image):
+        state.update(chunk)
+        size += len(chunk)
+    padding = b"\0" * (-size % verity.BLOCK_SIZE)
+    state.update(padding)
+    salt = verity.derive_salt(state.digest())
+    tree = verity.build_tree(verity.blocks_of(read_chunks(image)), salt)
+    with image.open("ab") as file:
+        file.write(padding)
+        file.write(verity.pack_superblock(salt, tree.data_blocks))
+        file.write(tree.blocks)
+    return Image(
+        "squashfs", verity.file_size(tree.data_blocks), tree.data_blocks,
+        verity.hash_offset(tree.data_blocks), tree.salt, tree.root_hash,
+    )  # fmt: skip
+
+
+def check_image(path: Path, image: Image, *, subject: str) -> None:
+    """Check every block of a package file against its root hash.
+
+    Raises BootunionError file-changed, verity-invalid, root-hash-mismatch.
+    """
+    size = path.stat().st_size
+    if size != image.size:
+        text = f"has {size} bytes, the manifest says {image.size}"
+        raise BootunionError("file-changed", text, subject=subject)
+    salt = bytes.fromhex(image.salt)
+    tree = verity.build_tree(verity.blocks_of(read_chunks(path, image.hash_offset)), salt)
+    if tree.root_hash != image.root_hash:
+        text = f"its blocks hash to {tree.root_hash[:16]}…, not {image.root_hash[:16]}…"
+        raise BootunionError("root-hash-mismatch", text, subject=subject)
+    with path.open("rb") as file:
+        file.seek(image.hash_offset)
+        if file.read(verity.BLOCK_SIZE) != verity.pack_superblock(salt, tree.data_blocks):
+            text = "the verity superblock is not the one that belongs to it"
+            raise BootunionError("verity-invalid", text, subject=subject)
+        if file.read() != tree.blocks:
+            text = "the stored hash tree differs from the data's"
+            raise BootunionError("root-hash-mismatch", text, subject=subject)

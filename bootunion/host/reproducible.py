@@ -1,0 +1,29 @@
+"""The one place that sets what would otherwise differ from machine to machine."""
+
+from __future__ import annotations
+
+import os
+
+EPOCH = 1_700_000_000
+"""Seconds since 1970 given to files whose real time means nothing (2023-11-14).
+
+Not 0: programs take a time of 0 for "not set", among them make and systemd's condition checks.
+"""
+
+SQUASHFS_OPTIONS = (
+    # 32 KiB blocks mount faster and pin less memory than the default 128 KiB at little size
+    # (docs/measurements.md).
+    "-comp", "zstd", "-b", "32K",
+    "-reproducible", "-mkfs-time", "0", "-root-time", str(EPOCH),
+    # sqfstar takes the root directory's attributes from here, never from the tar's "./" entry.
+    "-root-mode", "0755", "-root-uid", "0", "-root-gid", "0",
+)  # fmt: skip
+
+ZSTD_LEVEL = 12
+"""Compression of contents files; single-threaded, because threads change the bytes."""
+
+
+def source_date_epoch() -> int:
+    """SOURCE_DATE_EPOCH (reproducible-builds.org) when it is set, `EPOCH` otherwise."""
+    text = os.environ.get("SOURCE_DATE_EPOCH", "")
+    return int(text) if text.isdigit() else EPOCH

@@ -1,0 +1,183 @@
+"""Store keeping: packages, manifests, contents and lists, each written old-or-new.
+
+A file is written aside in its own directory, synced, renamed, and the directory synced. A package's
+manifest is renamed last, so a package that has a manifest is complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import zstandard
+
+from bootunion import contents, dsse, manifest, package, systemlist
+from bootunion.contents import Entry
+from bootunion.errors import BootunionError
+from bootunion.initrd.store import Store as Reader
+from bootunion.manifest import Manifest
+
+from . import reproducible
+
+_ASIDE = ".new-"
+_MAX_CONTENTS_TEXT = 1 << 30
+
+
+@contextlib.contextmanager
+def refusing_full_disk(where: Path) -> Iterator[None]:
+    """Turn the kernel's "no space left" into one sentence with a code."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            text = "no space left to write to"
+            raise BootunionError("disk-full", text, subject=str(where)) from error
+        raise
+
+
+def sync_directory(directory: Path) -> None:
+    """fsync a directory, so that the renames in it survive a power cut."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Write a file so that its old or its new content is there at any moment."""
+    with refusing_full_disk(path.parent):
+        fd, aside = tempfile.mkstemp(prefix=_ASIDE, dir=path.parent)
+        try:
+            with os.fdopen(fd, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fchmod(file.fileno(), mode)
+                os.fsync(file.fileno())
+            Path(aside).rename(path)
+        except BaseException:
+            Path(aside).unlink(missing_ok=True)
+            raise
+        sync_directory(path.parent)
+
+
+class Store:
+    """A store that this host keeps."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.packages = path / "packages"
+        self.lists = path / "lists"
+
+    def create(self) -> Store:
+        """Make the directories that are missing, and clear away what a killed run left."""
+        with refusing_full_disk(self.path):
+            for directory in (self.packages, self.lists):
+                directory.mkdir(parents=True, exist_ok=True)
+        return self
+
+    @contextlib.contextmanager
+    def workspace(self) -> Iterator[Path]:
+        """A directory beside the packages, on the same file system; gone afterwards."""
+        with refusing_full_disk(self.path):
+            path = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=self.packages))
+            try:
+                yield path
+            finally:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def add(self, image: Path, described: Manifest, envelope: bytes, entries: bytes) -> None:
+        """Put a finished package in place; `image` is moved (it lies in a `workspace`)."""
+        stem = self.packages / described.stem
+        write_atomic(stem.with_name(stem.name + package.CONTENTS_SUFFIX), entries)
+        fd = os.open(image, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fchmod(fd, 0o644)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        image.rename(self.packages / described.file_name)
+        write_atomic(stem.with_name(stem.name + package.MANIFEST_SUFFIX), envelope)
+
+    def stems(self) -> list[str]:
+        """The stems of all packages that have a manifest, sorted."""
+        suffix = package.MANIFEST_SUFFIX
+        found = (
+            path.name.removesuffix(suffix)
+            for path in self.packages.glob(f"*{suffix}")
+            if not path.name.startswith(".")
+        )
+        return sorted(found)
+
+    def envelope(self, stem: str) -> dsse.Envelope:
+        """A package's manifest as stored, not checked yet."""
+        with Reader(str(self.path)) as reader:
+            name = stem + package.MANIFEST_SUFFIX
+            data = reader.read("packages", name, limit=manifest.MAX_SIZE)
+        return dsse.decode(data, subject=name)
+
+    def entries(self, described: Manifest) -> list[Entry]:
+        """The contents of a package whose manifest was checked.
+
+        Raises BootunionError contents-mismatch or contents-invalid.
+        """
+        name = described.stem + package.CONTENTS_SUFFIX
+        with Reader(str(self.path)) as reader:
+            data = reader.read("packages", name, limit=described.contents.size)
+        return unpack_contents(data, described)
+
+    def generations(self, list_name: str) -> list[int]:
+        """The generations of a list that are stored, ascending."""
+        names = (path.stem for path in (self.lists / list_name).glob("*.json"))
+        return sorted(int(name) for name in names if name.isdigit())
+
+    def list_envelope(self, list_name: str, generation: int = 0) -> tuple[dsse.Envelope, int]:
+        """A stored list, not checked yet, and its generation (0 asks for the current one)."""
+        with Reader(str(self.path)) as reader:
+            wanted = generation or reader.current(list_name)
+            path = ("lists", list_name, f"{wanted}.json")
+            data = reader.read(*path, limit=systemlist.MAX_SIZE)
+        return dsse.decode(data, subject="/".join(path)), wanted
+
+    def add_list(self, list_name: str, generation: int, envelope: bytes) -> Path:
+        """Store a list and make it the current one."""
+        directory = self.lists / list_name
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / f"{generation}.json"
+        if path.exists() and path.read_bytes() != envelope:
+            text = "this generation is stored already; generations only grow"
+            raise BootunionError("exists", text, subject=str(path))
+        write_atomic(path, envelope)
+        write_atomic(directory / "current", f"{generation}\n".encode())
+        sync_directory(self.lists)
+        return path
+
+
+def pack_contents(entries: list[Entry]) -> bytes:
+    """A contents file: compressed JSON lines, the same bytes for the same entries."""
+    compressor = zstandard.ZstdCompressor(level=reproducible.ZSTD_LEVEL, threads=0)
+    return compressor.compress(contents.encode(entries))
+
+
+def unpack_contents(data: bytes, described: Manifest) -> list[Entry]:
+    """The entries of a contents file, checked against the manifest before it is unpacked."""
+    import hashlib  # noqa: PLC0415
+
+    name = described.stem + package.CONTENTS_SUFFIX
+    expected = (described.contents.size, described.contents.sha256)
+    if (len(data), hashlib.sha256(data).hexdigest()) != expected:
+        text = "differs from what the signed manifest says"
+        raise BootunionError("contents-mismatch", text, subject=name)
+    try:
+        text_size = zstandard.frame_content_size(data)
+        if not 0 <= text_size <= _MAX_CONTENTS_TEXT:
+            raise zstandard.ZstdError(f"unpacks to {text_size} bytes")
+        lines = zstandard.ZstdDecompressor().decompress(data)
+    except zstandard.ZstdError as error:
+        raise BootunionError("contents-invalid", str(error), subject=name) from None
+    return list(contents.decode(lines, subject=name))
