@@ -14,8 +14,8 @@ from bootunion.errors import BootunionError
 
 from . import run
 
-# What debootstrap's base has beside the essential packages' own dependencies.
-_BASE = ("?essential", "apt")
+# The essential packages, apt, and the promise that /usr is merged, which importing keeps.
+_BASE = ("?essential", "apt", "usr-is-merged")
 _HOST_SOURCES = (Path("/etc/apt/sources.list"), Path("/etc/apt/sources.list.d"))
 
 
@@ -118,13 +118,16 @@ class Apt:
         Raises BootunionError apt-failed with apt's own words when they cannot be had.
         """
         wanted = ["install", "--yes", *_BASE, *packages]
-        said = self._apt("resolving the packages", "--print-uris", *wanted)
-        names = re.findall(rb"^'[^']*' (\S+) \d+ ", said, re.MULTILINE)
-        self._apt("downloading the packages", "--download-only", *wanted)
-        archives = self._directory / "cache/archives"
-        return tuple(archives / name.decode() for name in sorted(names)) or tuple(
-            sorted(archives.glob("*.deb"))
+        # Simulating lists them all; --print-uris would leave out what is downloaded already.
+        said = self._apt("resolving the packages", "--simulate", *wanted)
+        found = re.findall(rb"^Inst (\S+) .*?\((\S+) .*\[(\w+)\]\)", said, re.MULTILINE)
+        names = sorted(
+            f"{name.decode().partition(':')[0]}_{version.decode().replace(':', '%3a')}"
+            f"_{architecture.decode()}.deb"
+            for name, version, architecture in found
         )
+        self._apt("downloading the packages", "--download-only", *wanted)
+        return tuple(self._directory / "cache/archives" / name for name in names)
 
     def _apt(self, what: str, *words: str) -> bytes:
         argv = ["apt-get", "-qq", *self._options, *words]

@@ -31,17 +31,18 @@ def members(
         raise BootunionError("file-missing", "is not a directory", subject=str(directory))
     when = reproducible.source_date_epoch() if mtime is None else mtime
     first_names: dict[tuple[int, int], str] = {}
-    for path in sorted(_walk(directory)):
+    for path in sorted(walk(directory)):
         yield _member(directory, path, first_names, when, keep_owner)
 
 
-def _walk(directory: Path, below: str = "") -> Iterator[str]:
+def walk(directory: Path, below: str = "") -> Iterator[str]:
+    """Every path below a directory, relative to it, parents first."""
     with os.scandir(directory / below) as found:
         for one in found:
             name = f"{below}/{one.name}" if below else one.name
             yield name
             if one.is_dir(follow_symlinks=False):
-                yield from _walk(directory, name)
+                yield from walk(directory, name)
 
 
 def _member(

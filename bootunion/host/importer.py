@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +13,6 @@ from bootunion.errors import BootunionError
 from bootunion.manifest import Manifest, Source
 
 from . import deb, packaging
-from .packaging import read_chunks
 from .signing import Signer
 from .store import Store
 
@@ -63,19 +61,17 @@ def _worker() -> None:
 def import_deb(file: Path, store: Path, signer: Signer, by_source: dict[str, Manifest]) -> Manifest:
     """Import one .deb. Raises BootunionError deb-invalid, member-invalid, disk-full …"""
     control = deb.read_control(file)
-    state = hashlib.sha256()
-    for chunk in read_chunks(file):
-        state.update(chunk)
-    found = by_source.get(state.hexdigest())
+    sha256 = packaging.digest(file)
+    found = by_source.get(sha256)
     if found is not None:
         return found
-    source = Source("deb", file.name[:255], state.hexdigest())
+    source = Source("deb", file.name[:255], sha256)
     about = deb.describe(control)
     return packaging.write_package(Store(store), deb.members(file, control), about, source, signer)
 
 
 def known_manifests(store: Store, trusted: trust.Trust) -> list[Manifest]:
-    """The manifests in a store that a trusted package signer signed; others are passed over."""
+    """The packages of a store that are signed and whole; others are passed over."""
     found = []
     for stem in store.stems():
         try:
@@ -84,9 +80,9 @@ def known_manifests(store: Store, trusted: trust.Trust) -> list[Manifest]:
             )
             described = manifest.decode(payload, subject=stem)
             manifest.check_stem(described, stem)
-        except BootunionError:
+            image = store.packages / described.file_name
+            packaging.check_image(image, described.image, subject=stem)
+        except (BootunionError, OSError):
             continue
-        image = store.packages / described.file_name
-        if image.is_file() and image.stat().st_size == described.image.size:
-            found.append(described)
+        found.append(described)
     return found

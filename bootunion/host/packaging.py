@@ -123,6 +123,14 @@ def read_chunks(path: Path, limit: int | None = None) -> Iterator[bytes]:
             yield chunk
 
 
+def digest(path: Path) -> str:
+    """The SHA-256 of a file, in hex."""
+    state = hashlib.sha256()
+    for chunk in read_chunks(path):
+        state.update(chunk)
+    return state.hexdigest()
+
+
 def append_tree(image: Path) -> Image:
     """Pad a squashfs to whole blocks and append its superblock and hash tree."""
     state = hashlib.sha256()

@@ -1,0 +1,93 @@
+"""What would make the boot of a merged namespace fail, or surprise: pure, from contents alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from .contents import DIRECTORY, FILE
+from .merge import SAME, TYPE, Contested, Namespace
+from .plan import STORE_MOUNT_POINT
+from .systemlist import SystemList
+
+FATAL = "fatal"
+WARNING = "warning"
+
+_INIT = "sbin/init"
+_MOUNT_POINTS = ("proc", "sys", "dev", "run", STORE_MOUNT_POINT.lstrip("/"))
+_MERGED = ("bin", "sbin", "lib", "lib64")
+
+
+class Finding(NamedTuple):
+    """One thing that a check found: `severity` is `fatal` or `warning`, `text` one sentence."""
+
+    severity: str
+    code: str
+    path: str
+    text: str
+
+
+def check(system: SystemList, merged: Namespace) -> tuple[Finding, ...]:
+    """Everything that the contents tell about booting `system`."""
+    names = [layer.name for layer in system.layers]
+    return (
+        *_entry_points(merged),
+        *_mount_points(merged),
+        *_merged_usr(merged, names),
+        *_kernel(system, merged),
+        *(_shadowing(one, names) for one in merged.contested if _matters(one, names)),
+    )
+
+
+def _entry_points(merged: Namespace) -> list[Finding]:
+    found = []
+    init = merged.resolve(_INIT)
+    if init is None or init[1].type != FILE or not init[1].mode & 0o111:
+        text = "no executable /sbin/init: install systemd-sysv or another init"
+        found.append(Finding(FATAL, "init-missing", "/sbin/init", text))
+    release = merged.resolve("etc/os-release") or merged.resolve("usr/lib/os-release")
+    if release is None or release[1].type != FILE:
+        text = "no os-release: systemd refuses to switch to such a root; install base-files"
+        found.append(Finding(FATAL, "os-release-missing", "/etc/os-release", text))
+    return found
+
+
+def _mount_points(merged: Namespace) -> list[Finding]:
+    found = []
+    for path in _MOUNT_POINTS:
+        at = merged.resolve(path)
+        if at is None or at[1].type != DIRECTORY:
+            text = "is no directory in any package, but has to be mounted on"
+            found.append(Finding(FATAL, "mount-point-missing", f"/{path}", text))
+    return found
+
+
+def _merged_usr(merged: Namespace, names: Sequence[str]) -> list[Finding]:
+    found = []
+    for path in _MERGED:
+        at = merged.paths.get(path)
+        below = merged.paths.get(f"usr/{path}")
+        if at is not None and below is not None and at[1].type == DIRECTORY:
+            text = f"{names[at[0]]} has a real directory that hides the symlink of merged /usr"
+            found.append(Finding(FATAL, "merged-usr", f"/{path}", text))
+    return found
+
+
+def _kernel(system: SystemList, merged: Namespace) -> list[Finding]:
+    if system.kernel and merged.resolve(f"usr/lib/modules/{system.kernel}/modules.dep") is None:
+        path = f"/usr/lib/modules/{system.kernel}"
+        text = f"the list is for kernel {system.kernel}, whose modules.dep no package has"
+        return [Finding(FATAL, "modules-missing", path, text)]
+    return []
+
+
+def _matters(one: Contested, names: Sequence[str]) -> bool:
+    # The generated layer is there to win: what it changes was made by the packages' own scripts.
+    return one.kind != SAME and not names[one.winner].endswith("-generated")
+
+
+def _shadowing(one: Contested, names: Sequence[str]) -> Finding:
+    winner, loser = names[one.winner], names[one.loser]
+    text = f"{winner} hides what {loser} has there (other {one.kind})"
+    severity = FATAL if one.kind == TYPE and one.path in _MERGED else WARNING
+    return Finding(severity, "shadowed", f"/{one.path}", text)

@@ -1,0 +1,184 @@
+"""Composes a list: packages from apt and from directories, the generated layer, the signature."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from bootunion import contents, dsse, merge, plan, systemlist, trust
+from bootunion.errors import BootunionError
+from bootunion.manifest import Manifest
+from bootunion.merge import Namespace
+from bootunion.systemlist import Layer, SystemList
+
+from . import apt, build, configure, generated, importer, namespace, packaging, reproducible
+from .packaging import Description
+from .sandbox import Sandbox
+from .signing import Signer
+from .store import Store
+from .systemyaml import System
+
+_MODULES = "usr/lib/modules/"
+
+
+class Progress(NamedTuple):
+    """How composing tells where it is: `stage` begins one of `total` steps, `step` ends a step."""
+
+    stage: Callable[[str, int], None]
+    step: Callable[[str], None]
+
+
+class Workshop(NamedTuple):
+    """What composing works with."""
+
+    store: Store
+    cache: Path
+    package_signer: Signer
+    list_signer: Signer
+    trusted: trust.Trust
+    jobs: int = 0
+    make_sandbox: Callable[[Path], Sandbox] = configure.sandbox
+
+
+def compose(system: System, shop: Workshop, progress: Progress) -> SystemList:
+    """Make and sign the next generation of `system`'s list.
+
+    Raises BootunionError; packages that were finished stay in the store, everything else is as
+    it was.
+    """
+    namespace.require_root("composing")
+    shop.store.create()
+    debs = _download(system, shop, progress)
+    manifests = _packages(system, shop, debs, progress)
+    layers = tuple(_layer(one, system) for one in manifests)
+    draft = _draft(system, shop, layers)
+    below = merge.merge(shop.store.entries(one) for one in manifests)
+    extra = _generated(system, shop, draft, below, progress)
+    complete = (extra, *manifests)
+    merged = merge.merge(shop.store.entries(one) for one in complete)
+    finished = draft._replace(
+        layers=(_layer(extra, system), *layers),
+        kernel=kernel_release(merged),
+        namespace=merged.digest([one.image.root_hash for one in complete]),
+    )
+    _publish(finished, shop)
+    return finished
+
+
+def _download(system: System, shop: Workshop, progress: Progress) -> Sequence[Path]:
+    progress.stage("resolving and downloading with apt", 0)
+    sources = system.sources or apt.host_sources(system.suites)
+    tool = apt.Apt(shop.cache.resolve() / "apt", sources, system.architecture)
+    tool.update()
+    return tool.download(system.packages)
+
+
+def _packages(
+    system: System, shop: Workshop, debs: Sequence[Path], progress: Progress
+) -> list[Manifest]:
+    """The packages, top first: the system.yaml's local ones in their order, then apt's by name."""
+    files = [one.path for one in system.local if not one.name]
+    progress.stage("importing packages", len(debs) + len(system.local))
+    known = importer.known_manifests(shop.store, shop.trusted)
+    imported = importer.import_debs(
+        [*files, *debs], shop.store, shop.package_signer, progress.step,
+        known=known, jobs=shop.jobs,
+    )  # fmt: skip
+    from_files = dict(zip(files, imported, strict=False))
+    local = []
+    for one in system.local:
+        if one.name:
+            about = Description(one.name, one.version, "all")
+            local.append(
+                packaging.write_package(
+                    shop.store, build.members(one.path), about, None, shop.package_signer
+                )
+            )
+            progress.step(one.name)
+        else:
+            local.append(from_files[one.path])
+    return [*local, *sorted(imported[len(files) :], key=lambda made: made.name)]
+
+
+def _layer(made: Manifest, system: System) -> Layer:
+    need = systemlist.OPTIONAL if made.name in system.optional else systemlist.REQUIRED
+    return Layer(made.name, made.version, made.architecture, made.image, need)
+
+
+def _draft(system: System, shop: Workshop, layers: tuple[Layer, ...]) -> SystemList:
+    generation = max(shop.store.generations(system.name), default=0) + 1
+    given = os.environ.get("SOURCE_DATE_EPOCH", "")
+    return SystemList(
+        system.name, generation, system.floor,
+        int(given) if given.isdigit() else int(time.time()),
+        system.architecture, "", layers, system.upper, "0" * 64, expires=system.expires,
+    )  # fmt: skip
+
+
+def _generated(
+    system: System, shop: Workshop, draft: SystemList, below: Namespace, progress: Progress
+) -> Manifest:
+    """The generated layer of the packages in `draft`."""
+    progress.stage("running the maintainer scripts", 0)
+    with shop.store.workspace() as directory:
+        where = directory.resolve()
+        workspace, upper = where / "union", where / "upper"
+        upper.mkdir()
+        # No dm-verity here: every block of every package was just hashed, by importing it or
+        # by `known_manifests`.
+        steps = plan.for_namespace(draft, str(workspace), upper=str(upper), verity=False)
+
+        def scripts(root: Path) -> None:
+            box = shop.make_sandbox(root)
+            configure.configure(box, system.commands, system.architecture, progress.step)
+
+        def work() -> None:
+            namespace.in_union(shop.store.path, steps, workspace / "root", scripts)
+
+        namespace.in_namespace(work, network=False)
+        progress.stage("making the generated layer", 0)
+        generated.clean(upper / "upper", below)
+        about = Description(
+            f"{system.name}-generated", _inputs_version(system, draft), system.architecture,
+            "What no single package holds: made by the maintainer scripts when composing",
+        )  # fmt: skip
+        return packaging.write_package(
+            shop.store, generated.stream(upper / "upper"), about, None,
+            shop.package_signer, kind="generated",
+        )  # fmt: skip
+
+
+def _inputs_version(system: System, draft: SystemList) -> str:
+    """The generated layer's version: a digest of all that it is made from."""
+    state = hashlib.sha256(f"{reproducible.EPOCH}\n{system.commands!r}\n".encode())
+    for layer in draft.layers:
+        state.update(f"{layer.image.root_hash}\n".encode())
+    return state.hexdigest()[:12]
+
+
+def kernel_release(merged: Namespace) -> str:
+    """The release of the one kernel whose modules the union has, "" for none or several."""
+    found = {
+        path.removeprefix(_MODULES).partition("/")[0]
+        for path, (_, entry) in merged.paths.items()
+        if path.startswith(_MODULES)
+        and path.endswith("/modules.dep")
+        and entry.type == contents.FILE
+    }
+    return found.pop() if len(found) == 1 else ""
+
+
+def _publish(finished: SystemList, shop: Workshop) -> None:
+    envelope = shop.list_signer(finished.encode(), systemlist.PAYLOAD_TYPE)
+    subject = f"list {finished.name} generation {finished.generation}"
+    # A list that its own trust store refuses is a mistake with the keys: better now than at boot.
+    payload, _ = trust.open_envelope(
+        shop.trusted, trust.ROLE_LIST, dsse.decode(envelope, subject=subject), subject=subject
+    )
+    if systemlist.decode(payload, subject=subject) != finished:
+        raise BootunionError("list-invalid", "does not read back as written", subject=subject)
+    shop.store.add_list(finished.name, finished.generation, envelope)

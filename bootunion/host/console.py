@@ -1,0 +1,110 @@
+"""What a person sees: tables and progress on a terminal, plain lines otherwise, JSON when asked."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+)
+from rich.table import Table
+
+out = Console()
+err = Console(stderr=True)
+
+
+class Reporter(Protocol):
+    """Tells how far long work has come."""
+
+    def stage(self, what: str, total: int) -> None:
+        """Begin a stage of `total` steps (0: nobody knows how many)."""
+
+    def step(self, name: str) -> None:
+        """One step of the stage is done."""
+
+
+class _Plain:
+    """One line for a stage, none for a step: logs stay readable."""
+
+    def stage(self, what: str, total: int) -> None:
+        count = f" ({total})" if total else ""
+        print(f"{what}{count}", file=sys.stderr, flush=True)
+
+    def step(self, name: str) -> None:
+        pass
+
+
+class _Bars:
+    """A bar for each stage."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._task: TaskID | None = None
+
+    def stage(self, what: str, total: int) -> None:
+        self.finish()
+        self._task = self._bars.add_task(what, total=total or None, name="")
+
+    def step(self, name: str) -> None:
+        if self._task is not None:
+            self._bars.update(self._task, advance=1, name=name)
+
+    def finish(self) -> None:
+        if self._task is not None:
+            done = self._bars.tasks[-1].completed or 1
+            self._bars.update(self._task, total=done, completed=done, name="")
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Reporter]:
+    """Bars on a terminal, lines otherwise; always on standard error."""
+    if not err.is_terminal:
+        yield _Plain()
+        return
+    columns = (SpinnerColumn(finished_text="✓"), TextColumn("{task.description}"), BarColumn(),
+               MofNCompleteColumn(), TextColumn("[dim]{task.fields[name]}"))  # fmt: skip
+    with Progress(*columns, console=err) as bars:
+        reporter = _Bars(bars)
+        yield reporter
+        reporter.finish()
+
+
+def show_json(value: object) -> None:
+    """A value as JSON on standard output, for programs."""
+    print(json.dumps(value, indent=2))
+
+
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *,
+               right: Sequence[str] = ()) -> None:  # fmt: skip
+    """A table on a terminal, tab-separated lines otherwise."""
+    if not out.is_terminal:
+        print("\t".join(columns))
+        for row in rows:
+            print("\t".join(row))
+        return
+    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    out.print(table)
+
+
+def human_size(size: int) -> str:
+    """Bytes as people read them: "12.3 MiB"."""
+    value = float(size)
+    for unit in ("B", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} GiB"

@@ -1,0 +1,138 @@
+"""system.yaml: what a person writes to say what a root is made of."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from bootunion import package, systemlist
+from bootunion.errors import BootunionError
+
+_KEYS = {
+    "name": str, "architecture": str, "suites": list, "sources": str, "packages": list,
+    "local": list, "optional": list, "upper": str, "commands": list, "floor": int, "expires": int,
+}  # fmt: skip
+_LOCAL_KEYS = {"directory": str, "name": str, "version": str}
+_REQUIRED = ("name", "suites", "packages")
+
+
+class Local(NamedTuple):
+    """A package that is not apt's: a .deb file, or a directory with a name and a version."""
+
+    path: Path
+    name: str = ""
+    version: str = ""
+
+
+class System(NamedTuple):
+    """A system.yaml, checked. Paths are absolute; `sources` "" means the host's own."""
+
+    name: str
+    suites: tuple[str, ...]
+    packages: tuple[str, ...]
+    architecture: str = "amd64"
+    sources: str = ""
+    local: tuple[Local, ...] = ()
+    optional: tuple[str, ...] = ()
+    upper: str = systemlist.UPPER_VOLATILE
+    commands: tuple[str, ...] = ()
+    floor: int = 0
+    expires: int = 0
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, refusing a key that stands twice: YAML would keep the last in silence."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[object] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node)
+        if key in seen:
+            raise yaml.MarkedYAMLError(problem=f"the key {key!r} stands twice",
+                                       problem_mark=key_node.start_mark)  # fmt: skip
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def read(path: Path) -> System:
+    """The system that `path` describes.
+
+    Raises BootunionError file-missing, or system-invalid with the key or the line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        raw = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except OSError as error:
+        what = f"cannot be read: {error.strerror}"
+        raise BootunionError("file-missing", what, subject=str(path)) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        what = " ".join(str(error).split())
+        raise BootunionError("system-invalid", f"is not YAML: {what}", subject=str(path)) from None
+    return _Reader(path).system(raw)
+
+
+class _Reader:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._base = path.resolve().parent
+
+    def _wrong(self, what: str) -> BootunionError:
+        return BootunionError("system-invalid", what, subject=str(self._path))
+
+    def _check(self, raw: object, keys: Mapping[str, type], where: str) -> dict[str, Any]:
+        if not isinstance(raw, dict):
+            raise self._wrong(f"{where} is not a mapping of keys to values")
+        for key, value in raw.items():
+            if key not in keys:
+                near = difflib.get_close_matches(str(key), keys, 1)
+                hint = f"; did you mean `{near[0]}`?" if near else ""
+                raise self._wrong(f"{where} has the unknown key `{key}`{hint}")
+            if not isinstance(value, keys[key]) or isinstance(value, bool):
+                raise self._wrong(f"`{key}` in {where} is not a {_KIND[keys[key]]}")
+        return raw
+
+    def system(self, raw: object) -> System:
+        values = self._check(raw, _KEYS, "the file")
+        for key in _REQUIRED:
+            if key not in values:
+                raise self._wrong(f"the key `{key}` is missing")
+        if systemlist.LIST_NAME.match(values["name"]) is None:
+            raise self._wrong(f"`name`: {values['name']!r} is not the name of a list")
+        for key in ("suites", "packages", "commands", "optional"):
+            for item in values.get(key, ()):
+                if not isinstance(item, str) or not item or item.startswith("-"):
+                    raise self._wrong(f"`{key}` holds {item!r}, which is not a name")
+        if values.get("upper", "volatile") not in systemlist.UPPERS:
+            raise self._wrong(f"`upper` is not one of {', '.join(systemlist.UPPERS)}")
+        for key in ("floor", "expires"):
+            if values.get(key, 0) < 0:
+                raise self._wrong(f"`{key}` is below 0")
+        local = tuple(self._local(item) for item in values.pop("local", ()))
+        texts: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+                 for key, value in values.items()}  # fmt: skip
+        system = System(**texts, local=local)
+        package.check_architecture(system.architecture, system.name)
+        return system
+
+    def _local(self, item: object) -> Local:
+        if isinstance(item, str):
+            return Local(self._base / item)
+        values = self._check(item, _LOCAL_KEYS, "an entry of `local`")
+        for key in _LOCAL_KEYS:
+            if key not in values:
+                raise self._wrong(f"an entry of `local` has no `{key}`")
+        package.check_name(values["name"])
+        package.check_version(values["version"], values["name"])
+        return Local(self._base / values["directory"], values["name"], values["version"])
+
+
+_KIND = {str: "text", list: "list", int: "whole number"}
