@@ -45,7 +45,7 @@ _PROBE = """
 import json, sys
 sys.path[:0] = json.loads(sys.argv[1])
 import bootunion.initrd.agent, bootunion.initrd.device, bootunion.signature
-import argparse, pyudev, encodings.ascii, encodings.latin_1, encodings.idna
+import argparse, pyudev, encodings.ascii, encodings.latin_1
 pyudev.Context(); pyudev.Monitor.from_netlink(pyudev.Context())
 key = bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
 signature = bytes.fromhex(
@@ -56,6 +56,9 @@ modules = {}
 for name, module in sorted(sys.modules.items()):
     spec = getattr(module, "__spec__", None)
     origin = getattr(spec, "origin", None)
+    if origin == "frozen":
+        # Frozen modules need no file, but the interpreter looks for os.py to find its library.
+        origin = getattr(module, "__file__", None) if name == "os" else None
     if name != "__main__" and origin and origin not in ("built-in", "frozen"):
         modules[name] = [origin, bool(getattr(module, "__path__", None))]
 objects = sorted({line.split()[-1] for line in open("/proc/self/maps")
@@ -169,9 +172,7 @@ def command(python: Path, target: Path | None, as_json: bool) -> None:
     if target is not None:
         install(files, target)
     if as_json:
-        shown = [
-            {"source": "" if file.kind == "text" else file.source,
-                  "destination": file.destination, "kind": file.kind} for file in files]  # fmt: skip
+        shown = [file._asdict() for file in files]
         print(json.dumps(shown, indent=2))
     elif target is None:
         for file in files:

@@ -1,0 +1,55 @@
+#!/bin/bash
+# shellcheck disable=SC2154  # dracut sets $initdir, $hostonly, $moddir, $DRACUT_TMPDIR, $systemdsystemunitdir
+# bootunion's dracut module: installs the agent, the trust store, and what starts the agent.
+
+check() {
+    require_binaries python3 || return 1
+    # Only a machine that runs from a list gets it unasked; `--add bootunion` asks.
+    [[ $hostonly && -e /run/bootunion/boot.json ]] && return 0
+    return 255
+}
+
+depends() {
+    echo rootfs-block
+}
+
+installkernel() {
+    # Whatever this host uses now: the booting machine needs these.
+    hostonly='' instmods loop dm-mod dm-verity squashfs overlay =crypto sha256 ext4
+}
+
+# The agent's files, as its own real import tells them (bootunion initramfs-files).
+install_agent() {
+    local staging="$DRACUT_TMPDIR/bootunion" source destination
+    mkdir -p "$staging"
+    python3 -m bootunion.host.closure "$staging" > "$staging.files" || {
+        dfatal "bootunion: the agent's files could not be computed"
+        exit 1
+    }
+    while IFS=$'\t' read -r source destination; do
+        [[ -e $initdir$destination ]] && continue
+        mkdir -p "$initdir${destination%/*}"
+        # -L: a library is looked up by its soname, which is a link on this machine.
+        cp -L --preserve=mode "$source" "$initdir$destination" || exit 1
+    done < "$staging.files"
+}
+
+install() {
+    install_agent
+    inst_simple /etc/bootunion/trust/trust.json || {
+        dfatal "bootunion: there is no trust store at /etc/bootunion/trust/trust.json"
+        exit 1
+    }
+    inst_multiple modprobe
+    inst_hook cmdline 90 "$moddir/bootunion-cmdline.sh"
+    if dracut_module_included systemd; then
+        inst_simple "$moddir/bootunion-assemble.service" \
+            "$systemdsystemunitdir/bootunion-assemble.service"
+        # Required, not wanted: without the root of the list there is no boot.
+        mkdir -p "$initdir$systemdsystemunitdir/initrd-root-fs.target.requires"
+        ln -sf ../bootunion-assemble.service \
+            "$initdir$systemdsystemunitdir/initrd-root-fs.target.requires/"
+    else
+        inst_hook mount 01 "$moddir/bootunion-mount.sh"
+    fi
+}
