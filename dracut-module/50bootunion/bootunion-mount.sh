@@ -2,7 +2,7 @@
 # Without systemd. dracut's init looks after each mount hook whether $NEWROOT is a usable root, and
 # unmounts what is not: a bare store is none. So this hook, the first, lets the others mount the
 # store and assembles the root over it before dracut looks.
-# shellcheck disable=SC2154  # dracut sets $hookdir and $NEWROOT
+# shellcheck disable=SC2154,SC1091  # dracut sets $hookdir and $NEWROOT
 type getarg > /dev/null 2>&1 || . /lib/dracut-lib.sh
 
 if getarg bootunion= > /dev/null; then
