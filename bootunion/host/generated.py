@@ -45,7 +45,8 @@ _SECRETS = (
     "var/lib/systemd/credential.secret",
     "var/lib/systemd/random-seed",
 )
-_PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----")
+# The line behind it tells a key from a program that knows the words.
+_PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----\r?\n[A-Za-z0-9+/]")
 
 _HOST_KEYS_UNIT = """\
 [Unit]
