@@ -27,6 +27,11 @@ class Code(NamedTuple):
 
 
 CODES: dict[str, Code] = {
+    "agent-failed": Code(
+        EXIT_FAILED,
+        "The agent met something that it does not know.",
+        "This is a mistake in bootunion: please report it with the sentence.",
+    ),
     "apt-failed": Code(
         EXIT_FAILED,
         "apt could not resolve or download the packages.",

@@ -28,7 +28,7 @@ class MachineError(Exception):
 
 @functools.cache
 def accelerator(kernel: Path) -> str:
-    """"kvm" where a stock kernel really gets going under it, "tcg" elsewhere.
+    """ "kvm" where a stock kernel really gets going under it, "tcg" elsewhere.
 
     Found by booting: /dev/kvm can exist and even make a machine that never runs a kernel.
     """

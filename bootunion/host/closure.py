@@ -41,9 +41,7 @@ sys.exit(main(sys.argv[1:]))
 
 # Runs in the target interpreter. `pyudev.Context()` opens libudev; the signature is RFC 8032's
 # first test vector, so that what only a verification loads is there, too.
-_PROBE = """
-import json, sys
-sys.path[:0] = json.loads(sys.argv[1])
+_IMPORTS = """
 import bootunion.initrd.agent, bootunion.initrd.device, bootunion.signature
 import argparse, pyudev, encodings.ascii, encodings.latin_1
 pyudev.Context(); pyudev.Monitor.from_netlink(pyudev.Context())
@@ -52,10 +50,17 @@ signature = bytes.fromhex(
     "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46b"
     "d25bf5f0595bbe24655141438e7a100b")
 assert bootunion.signature.verifies(key, signature, b"")
+"""
+
+_PROBE = f"""
+import json, sys
+sys.path[:0] = json.loads(sys.argv[1])
+{_IMPORTS}
 modules = {}
 for name, module in sorted(sys.modules.items()):
     spec = getattr(module, "__spec__", None)
-    origin = getattr(spec, "origin", None)
+    # cryptography puts stand-ins for deprecated modules into sys.modules: no spec, but a file.
+    origin = spec.origin if spec else getattr(module, "__file__", None)
     if origin == "frozen":
         # Frozen modules need no file, but the interpreter looks for os.py to find its library.
         origin = getattr(module, "__file__", None) if name == "os" else None
@@ -166,6 +171,16 @@ def install(files: tuple[File, ...], target: Path) -> None:
             shutil.copy2(file.source, place)
 
 
+def smoke_test(target: Path, python: str = "/usr/bin/python3") -> None:
+    """Run the imports and the signature check in `target` alone (chroot; needs root).
+
+    Raises BootunionError program-failed when anything is missing in it.
+    """
+    code = f"import sys; sys.path.append('{AGENT_DIRECTORY}')\n{_IMPORTS}"
+    argv = ["chroot", str(target), python, "-I", "-S", "-E", "-B", "-c", code]
+    run.run(argv, what="trying the agent's files on their own")
+
+
 def command(python: Path, target: Path | None, as_json: bool) -> None:
     """What `bootunion initramfs-files` does."""
     files = compute(python)
@@ -184,8 +199,11 @@ def main(arguments: list[str]) -> int:
 
     This is what the dracut module calls; it needs no more than the agent itself.
     """
-    staging = Path(arguments[0]) if arguments else Path(tempfile.mkdtemp())
     try:
+        if arguments[:1] == ["--smoke-test"]:
+            smoke_test(Path(arguments[1]))
+            return 0
+        staging = Path(arguments[0]) if arguments else Path(tempfile.mkdtemp())
         for file in stage(compute(Path("/usr/bin/python3")), staging):
             print(f"{file.source}\t{file.destination}")
     except BootunionError as error:

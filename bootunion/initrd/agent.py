@@ -51,6 +51,10 @@ def main(arguments: list[str]) -> int:
         assemble(inputs, settings, report)
     except BootunionError as error:
         return _give_up(inputs, settings, report, error)
+    except Exception as error:
+        # A mistake in the agent stops the boot like any refusal; it never ends in a prompt.
+        text = f"{type(error).__name__}: {error}"
+        return _give_up(inputs, settings, report, BootunionError("agent-failed", text))
     report.save("assembled")
     return 0
 

@@ -32,6 +32,8 @@ install_agent() {
         # -L: a library is looked up by its soname, which is a link on this machine.
         cp -L --preserve=mode "$source" "$initdir$destination" || exit 1
     done < "$staging.files"
+    # An image whose agent cannot start is found here, not on a machine far away.
+    python3 -m bootunion.host.closure --smoke-test "$initdir" || exit 1
 }
 
 install() {

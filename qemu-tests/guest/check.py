@@ -34,8 +34,11 @@ def main() -> None:
         line.split(" ", 1) for line in
         words("dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\\n").splitlines()
     )  # fmt: skip
-    debs = [layer["name"] for layer in listed
-            if layer["name"] not in ("bootunion", "demo-config", f"{name}-generated")]
+    debs = [
+        layer["name"]
+        for layer in listed
+        if layer["name"] not in ("bootunion", "demo-config", f"{name}-generated")
+    ]
     sudo = os.stat("/usr/bin/sudo")
     found = {
         "root": words("findmnt", "-n", "-o", "FSTYPE", "/"),

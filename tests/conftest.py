@@ -1,0 +1,45 @@
+"""Shared parts of the tests: a store of its own with keys, and real .debs where there is apt."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bootunion.host import signing
+from bootunion.host.signing import Signer
+from bootunion.host.store import Store
+
+CACHE = Path(os.environ.get("BOOTUNION_CACHE", "build/cache")).resolve()
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("keys")
+    signing.generate(directory)
+    return directory
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store").create()
+
+
+@pytest.fixture
+def signer(keys: Path) -> Signer:
+    return Signer(keys / "package.key")
+
+
+@pytest.fixture(scope="session")
+def debs() -> dict[str, Path]:
+    """Real packages with setuid files, hard links, odd names and modes."""
+    names = ("at", "base-files", "perl-base", "sudo")
+    where = CACHE / "debs"
+    where.mkdir(parents=True, exist_ok=True)
+    if not all(list(where.glob(f"{name}_*.deb")) for name in names):
+        done = subprocess.run(
+            ["apt-get", "-q", "download", *names], cwd=where, capture_output=True, check=False
+        )
+        if done.returncode:
+            pytest.skip(f"apt cannot download: {done.stderr.decode()[-200:]}")
+    return {name: sorted(where.glob(f"{name}_*.deb"))[-1] for name in names}

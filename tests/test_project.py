@@ -1,0 +1,75 @@
+"""The project's own rules: style, types, shell scripts, and who may import whom."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+
+
+@pytest.mark.parametrize(
+    "argv", [["ruff", "format", "--check", "."], ["ruff", "check", "."], ["mypy"]], ids=" ".join
+)
+def test_tool_is_content(argv: list[str]) -> None:
+    done = subprocess.run(
+        [str(BIN / argv[0]), *argv[1:]], cwd=TOP, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_shellcheck_is_content() -> None:
+    scripts = [*TOP.glob("scripts/*.sh"), *TOP.glob("dracut-module/*/*.sh"), TOP / ".ci/run"]
+    done = subprocess.run(
+        ["shellcheck", *map(str, scripts)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def imports(path: Path) -> set[str]:
+    """Absolute names of what a module imports, relative imports resolved."""
+    package = [*path.relative_to(TOP).parts[:-1]]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            stem = ".".join([*base, node.module] if node.module else base)
+            found |= {stem} | {f"{stem}.{alias.name}" for alias in node.names}
+    return found
+
+
+def allowed(path: Path, name: str) -> bool:
+    top = name.partition(".")[0]
+    where = path.relative_to(TOP / "bootunion").parts
+    if len(where) == 1:  # the model
+        if name.startswith(("bootunion.initrd", "bootunion.host")):
+            return False
+        third_party = path.name == "signature.py" and top == "cryptography"
+        return third_party or top in ("bootunion", *sys.stdlib_module_names)
+    if where[0] == "initrd":
+        if name.startswith("bootunion.host") or top == "subprocess":
+            return False
+        pyudev = path.name == "device.py" and top == "pyudev"
+        return pyudev or top in ("bootunion", *sys.stdlib_module_names)
+    return top != "subprocess" or path.name in ("run.py", "sandbox.py")
+
+
+def test_imports_follow_the_design() -> None:
+    wrong = [
+        f"{path.relative_to(TOP)} imports {name}"
+        for path in sorted((TOP / "bootunion").rglob("*.py"))
+        for name in sorted(imports(path))
+        if not allowed(path, name)
+    ]
+    assert not wrong
+
+
+def test_import_rule_would_notice() -> None:
+    assert not allowed(TOP / "bootunion/plan.py", "bootunion.host.run")
+    assert not allowed(TOP / "bootunion/initrd/agent.py", "subprocess")
+    assert allowed(TOP / "bootunion/signature.py", "cryptography.exceptions")
