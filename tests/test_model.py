@@ -10,9 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bootunion import canonical, cmdline, contents, dsse, merge, plan, signature, systemlist, trust
+from bootunion import (
+    canonical,
+    cmdline,
+    contents,
+    dsse,
+    merge,
+    plan,
+    signature,
+    systemlist,
+    trust,
+    verity,
+)
 from bootunion import operations as op
-from bootunion import verity
 from bootunion.contents import Entry
 from bootunion.errors import BootunionError
 from bootunion.package import Image

@@ -43,7 +43,8 @@ sys.exit(main(sys.argv[1:]))
 # first test vector, so that what only a verification loads is there, too.
 _IMPORTS = """
 import bootunion.initrd.agent, bootunion.initrd.device, bootunion.signature
-import argparse, pyudev, encodings.ascii, encodings.latin_1
+import argparse, encodings.ascii, encodings.latin_1
+pyudev = bootunion.initrd.device.load_pyudev()
 pyudev.Context(); pyudev.Monitor.from_netlink(pyudev.Context())
 key = bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
 signature = bytes.fromhex(
@@ -52,10 +53,8 @@ signature = bytes.fromhex(
 assert bootunion.signature.verifies(key, signature, b"")
 """
 
-_PROBE = f"""
-import json, sys
-sys.path[:0] = json.loads(sys.argv[1])
-{_IMPORTS}
+_PATHS = "import json, sys; sys.path[:0] = json.loads(sys.argv[1])"
+_TELL = """
 modules = {}
 for name, module in sorted(sys.modules.items()):
     spec = getattr(module, "__spec__", None)
@@ -70,6 +69,7 @@ objects = sorted({line.split()[-1] for line in open("/proc/self/maps")
                   if ".so" in line and line.split()[-1].startswith("/")})
 print(json.dumps([modules, objects, sys.executable]))
 """
+_PROBE = _PATHS + _IMPORTS + _TELL
 
 
 class File(NamedTuple):
@@ -101,8 +101,8 @@ def compute(python: Path) -> tuple[File, ...]:
     for path in {real, *objects, *_libraries([real, *objects])}:
         files.setdefault(path, File(path, path, "file"))
     # The loader looks a library up by its soname: a link beside the file, or the file itself.
-    for file in _names(str(python), real):
-        files.setdefault(file.destination, file)
+    for link in [str(python), *_sonames(objects)]:
+        files.setdefault(link, File(link, link, "file"))
     return tuple(sorted(files.values(), key=lambda file: file.destination))
 
 
@@ -138,8 +138,13 @@ def _libraries(paths: list[str]) -> set[str]:
     return found
 
 
-def _names(*links: str) -> list[File]:
-    return [File(link, link, "file") for link in links]
+def _sonames(objects: list[str]) -> list[str]:
+    return [
+        str(link)
+        for path in map(Path, objects)
+        for link in path.parent.glob(f"{path.name.partition('.so')[0]}.so.*")
+        if link.is_symlink() and link.resolve() == path.resolve()
+    ]
 
 
 def stage(files: tuple[File, ...], directory: Path) -> tuple[File, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple, cast
@@ -74,9 +75,8 @@ def _make_squashfs(image: Path, members: Iterable[Member], recorder: Recorder, n
     """Feed `members` to sqfstar; gives the SHA-256 of the tar stream."""
     argv = ["sqfstar", *reproducible.SQUASHFS_OPTIONS, "-quiet", "-no-progress", "-exit-on-error",
             str(image)]  # fmt: skip
-    errors = image.with_name("errors")
     with (
-        errors.open("w+b") as said,
+        tempfile.TemporaryFile() as said,
         run.popen(
             argv,
             stdin=-1,
@@ -94,6 +94,9 @@ def _make_squashfs(image: Path, members: Iterable[Member], recorder: Recorder, n
             ) as archive:  # fmt: skip
                 recorder.pass_on(members, archive)
             child.stdin.close()
+        except tarfile.ReadError as error:
+            text = f"its file part is damaged: {error}"
+            raise BootunionError("deb-invalid", text, subject=name) from None
         except BrokenPipeError:
             pass  # sqfstar said why; its status tells
         status = child.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from typing import Any
 
 from bootunion.errors import BootunionError
 
@@ -19,13 +20,25 @@ _PROPERTIES = {
 }
 
 
+def load_pyudev() -> Any:
+    """The module pyudev, made to find its libraries without starting programs.
+
+    It asks ctypes.util, which runs ldconfig or gcc; an initramfs has neither.
+    """
+    import ctypes.util  # noqa: PLC0415 - only machines that wait for a device pay for these
+
+    ctypes.util.find_library = {"udev": "libudev.so.1", "c": "libc.so.6"}.get
+    import pyudev  # noqa: PLC0415
+
+    return pyudev
+
+
 def wait(spec: str, timeout: int) -> tuple[str, str]:
     """The (device node, file system type) of `spec`, waiting at most `timeout` seconds for udev.
 
     `spec` is /dev/… or LABEL=, UUID=, PARTLABEL=, PARTUUID=. Raises BootunionError device-timeout.
     """
-    import pyudev  # noqa: PLC0415 - its import costs as much as reading a list of 300 packages
-
+    pyudev = load_pyudev()
     context = pyudev.Context()
     monitor = pyudev.Monitor.from_netlink(context, source="udev")
     monitor.filter_by("block")
@@ -44,7 +57,7 @@ def wait(spec: str, timeout: int) -> tuple[str, str]:
     return device.device_node, device.properties.get("ID_FS_TYPE", "")
 
 
-def _is(device, spec: str) -> bool:  # type: ignore[no-untyped-def]  # pyudev has no types
+def _is(device: Any, spec: str) -> bool:
     # Without an ID_FS_TYPE udev has not looked into the device yet, or finds no file system.
     if not device.is_initialized or not device.properties.get("ID_FS_TYPE"):
         return False
