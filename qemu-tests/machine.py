@@ -11,6 +11,7 @@ import functools
 import os
 import re
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -47,8 +48,9 @@ def accelerator(kernel: Path) -> str:
 class Machine:
     """A running QEMU. Use `boot`, which ends it whatever happens."""
 
-    def __init__(self, argv: list[str], log: Path) -> None:
+    def __init__(self, argv: list[str], log: Path, *, show: bool) -> None:
         self.log = log
+        self._show = show
         self._text = ""
         self._seen = 0
         self._process = subprocess.Popen(
@@ -63,6 +65,8 @@ class Machine:
             while data := os.read(self._process.stdout.fileno(), 65536):
                 log.write(data)
                 log.flush()
+                if self._show:
+                    os.write(1, data)
                 self._text += data.decode(errors="replace")
 
     @property
@@ -107,6 +111,15 @@ class Machine:
         found = self.wait_for(r"BOOTUNION-STATUS=(\d+)=", seconds)
         return int(found.group(1)), self._text[start : found.start()].partition("\n")[2]
 
+    def interact(self) -> None:
+        """Give the console to the person at the terminal, until the machine ends."""
+        while self._process.poll() is None:
+            line = sys.stdin.readline()
+            if not line:
+                self._process.wait()
+            elif self._process.poll() is None:
+                self.type(line.rstrip("\n"))
+
     def end(self, seconds: float = 60) -> int:
         """Wait until QEMU ends; its exit status."""
         try:
@@ -130,7 +143,14 @@ class Machine:
 
 @contextlib.contextmanager
 def boot(
-    kernel: Path, initrd: Path, cmdline: str, disk: Path, log: Path, *, memory: int = 2048
+    kernel: Path,
+    initrd: Path,
+    cmdline: str,
+    disk: Path,
+    log: Path,
+    *,
+    memory: int = 2048,
+    show: bool = False,
 ) -> Iterator[Machine]:
     """A machine with `disk` (its writes are thrown away) and its console in `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -145,7 +165,7 @@ def boot(
         "-object", "rng-random,filename=/dev/urandom,id=rng", "-device", "virtio-rng-pci,rng=rng",
         "-nic", "none",
     ]  # fmt: skip
-    machine = Machine(argv, log)
+    machine = Machine(argv, log, show=show)
     try:
         yield machine
     finally:

@@ -27,7 +27,8 @@ def load_pyudev() -> Any:
     """
     import ctypes.util  # noqa: PLC0415 - only machines that wait for a device pay for these
 
-    ctypes.util.find_library = {"udev": "libudev.so.1", "c": "libc.so.6"}.get
+    sonames = {"udev": "libudev.so.1", "c": "libc.so.6"}
+    ctypes.util.find_library = lambda name: sonames.get(name)
     import pyudev  # noqa: PLC0415
 
     return pyudev

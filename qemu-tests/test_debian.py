@@ -1,0 +1,103 @@
+"""Whole boots of the demo's Debian, and the agent against a damaged store on a real kernel."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import machine
+import pytest
+import scenario
+from scenario import Debian
+
+pytestmark = [
+    pytest.mark.qemu,
+    pytest.mark.skipif(os.geteuid() != 0, reason="composing needs root"),
+]
+
+
+@pytest.fixture(scope="session")
+def debian() -> Debian:
+    return scenario.make()
+
+
+@pytest.mark.parametrize("flavour", scenario.FLAVOURS)
+def test_debian_boots_and_is_what_the_list_says(debian: Debian, flavour: str) -> None:
+    # The second boot also shows that what the first one installed is gone.
+    log = scenario.BUILD / f"{flavour}.console"
+    with machine.boot(
+        debian.kernel, debian.initrd(flavour), scenario.CMDLINE, debian.disk, log
+    ) as running:
+        running.login()
+        found = scenario.check(running)
+        running.succeed()
+    (scenario.BUILD / f"{flavour}.check.json").write_text(json.dumps(found, indent=1))
+    assert scenario.shortfalls(found) == {}
+
+
+def damaged_disk(debian: Debian, tmp_path: Path, what: str) -> Path:
+    store = tmp_path / "store"
+    shutil.copytree(debian.store, store, copy_function=os.link)
+    path = store / "lists/demo/1.json"
+    if what == "data":
+        path = next((store / "packages").glob("curl_*.squashfs"))
+    good = path.read_bytes()
+    path.unlink()  # a hard link to the cache's file: never write through it
+    if what == "list":
+        path.write_bytes(good.replace(b'"payload":"eyJ', b'"payload":"eyK'))
+    elif what == "signature":
+        envelope = json.loads(good)
+        text = envelope["signatures"][0]["sig"]
+        envelope["signatures"][0]["sig"] = ("B" if text[0] == "A" else "A") + text[1:]
+        path.write_text(json.dumps(envelope))
+    elif what == "key":
+        path.write_bytes(good)
+        keys = tmp_path / "keys"
+        scenario.bootunion("keygen", keys)
+        envelope = json.loads(good) | {"signatures": []}
+        path.write_text(json.dumps(envelope))
+        scenario.bootunion("sign", path, "--key", keys / "list.key")
+    else:
+        path.write_bytes(good)
+        scenario.flip(path, 4096 * 3 + 11)
+    return machine.store_disk(store, tmp_path / "disk.img")
+
+
+@pytest.mark.parametrize(
+    "what, code",
+    [("list", "signature-invalid"), ("signature", "signature-invalid"),
+     ("key", "signature-untrusted")],
+)  # fmt: skip
+def test_a_list_that_was_tampered_with_is_refused(
+    debian: Debian, tmp_path: Path, what: str, code: str
+) -> None:
+    disk = damaged_disk(debian, tmp_path, what)
+    log = scenario.BUILD / f"tampered-{what}.console"
+    cmdline = f"{scenario.CMDLINE} bootunion.on-failure=poweroff"
+    flavour = "plain" if what == "signature" else "systemd"
+    with machine.boot(debian.kernel, debian.initrd(flavour), cmdline, disk, log) as running:
+        running.wait_for(rf"REFUSED \[{code}\] ", 240)
+        running.end(120)
+        said = running.console
+    for marker in ("login:", "Switching root", "Welcome to Debian", "multi-user.target"):
+        assert marker not in said
+
+
+def test_a_flipped_bit_is_an_io_error_and_never_wrong_bytes(debian: Debian, tmp_path: Path) -> None:
+    disk = damaged_disk(debian, tmp_path, "data")
+    log = scenario.BUILD / "flipped.console"
+    with machine.boot(
+        debian.kernel, debian.initrd("systemd"), scenario.CMDLINE, disk, log
+    ) as running:
+        running.login()
+        status, said = running.run("cat /usr/bin/curl | sha256sum; dmesg | tail -n 3", 60)
+        cat_status, error = running.run("cat /usr/bin/curl > /dev/null", 60)
+        running.succeed()
+    good = subprocess.run(
+        ["unsquashfs", "-cat", next((debian.store / "packages").glob("curl_*.squashfs")),
+         "usr/bin/curl"], capture_output=True, check=True,
+    ).stdout  # fmt: skip
+    assert len(good) > 10_000
+    assert status == 0 and "verity" in running.console, said
+    assert cat_status != 0 and "Input/output error" in error
