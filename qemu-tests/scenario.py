@@ -107,7 +107,7 @@ def _hello_deb(target: Path) -> None:
     script = tree / "usr/bin/hello-bootunion"
     script.write_text("#!/bin/sh\necho hello\n")
     script.chmod(0o755)
-    argv = ["dpkg-deb", "--root-owner-group", "-b", tree, target]
+    argv: list[str | Path] = ["dpkg-deb", "--root-owner-group", "-b", tree, target]
     subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
     shutil.rmtree(tree)
 

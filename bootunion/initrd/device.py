@@ -28,7 +28,7 @@ def load_pyudev() -> Any:
     import ctypes.util  # noqa: PLC0415 - only machines that wait for a device pay for these
 
     sonames = {"udev": "libudev.so.1", "c": "libc.so.6"}
-    ctypes.util.find_library = lambda name: sonames.get(name)
+    ctypes.util.find_library = lambda name: sonames.get(name)  # noqa: PLW0108 - typed so
     import pyudev  # noqa: PLC0415
 
     return pyudev

@@ -42,7 +42,7 @@ install() {
         dfatal "bootunion: there is no trust store at /etc/bootunion/trust/trust.json"
         exit 1
     }
-    inst_multiple modprobe
+    inst_multiple modprobe udevadm grep sh
     inst_hook cmdline 90 "$moddir/bootunion-cmdline.sh"
     if dracut_module_included systemd; then
         inst_simple "$moddir/bootunion-assemble.service" \
