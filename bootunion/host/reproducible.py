@@ -14,7 +14,9 @@ SQUASHFS_OPTIONS = (
     # 32 KiB blocks mount faster and pin less memory than the default 128 KiB at little size
     # (docs/measurements.md).
     "-comp", "zstd", "-b", "32K",
-    "-reproducible", "-mkfs-time", "0", "-root-time", str(EPOCH),
+    # Times come from SOURCE_DATE_EPOCH (see `packaging`): sqfstar 4.5.1 ignores -root-time and
+    # gives the root directory the time of day.
+    "-reproducible",
     # sqfstar takes the root directory's attributes from here, never from the tar's "./" entry.
     "-root-mode", "0755", "-root-uid", "0", "-root-gid", "0",
 )  # fmt: skip
