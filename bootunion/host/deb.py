@@ -66,6 +66,16 @@ def _relations(fields: dict[str, str], key: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in fields.get(key, "").split(",") if part.strip())
 
 
+def build_time(path: Path) -> int:
+    """When a .deb was built, seconds since 1970: no file in it is newer (deb(5), dpkg-deb(1)).
+
+    It stands in the header of the archive's first member (ar(5)).
+    """
+    with path.open("rb") as file:
+        text = file.read(40)[24:36].strip()
+    return max(int(text) if text.isdigit() else 0, reproducible.EPOCH)
+
+
 def read_control(path: Path) -> Control:
     """The control part of a .deb. Raises BootunionError file-missing, deb-invalid."""
     if not path.is_file():

@@ -67,7 +67,14 @@ def import_deb(file: Path, store: Path, signer: Signer, by_source: dict[str, Man
         return found
     source = Source("deb", file.name[:255], sha256)
     about = deb.describe(control)
-    return packaging.write_package(Store(store), deb.members(file, control), about, source, signer)
+    return packaging.write_package(
+        Store(store),
+        deb.members(file, control),
+        about,
+        source,
+        signer,
+        newest=deb.build_time(file),
+    )
 
 
 def known_manifests(store: Store, trusted: trust.Trust) -> list[Manifest]:

@@ -36,7 +36,8 @@ _PARENT_MODE = 0o755
 class Recorder:
     """Passes members on to `write` and keeps their entries. One for each package."""
 
-    def __init__(self, name: str, mtime: int) -> None:
+    def __init__(self, name: str, mtime: int, newest: int) -> None:
+        self.newest = newest
         self._name = name
         self._mtime = mtime
         self.entries: dict[str, Entry] = {
@@ -50,6 +51,8 @@ class Recorder:
             if not path:
                 continue  # sqfstar takes the root's attributes from its options
             info.name = path
+            # squashfs-tools would do it, for SOURCE_DATE_EPOCH; so the entry tells the truth.
+            info.mtime = min(int(info.mtime), self.newest)
             info.pax_headers = {
                 key: value
                 for key, value in info.pax_headers.items()

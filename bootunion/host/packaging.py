@@ -44,17 +44,18 @@ class Description(NamedTuple):
 
 def write_package(
     store: Store, members: Iterable[Member], about: Description, source: Source | None,
-    sign: Sign, *, kind: str = "directory",
+    sign: Sign, *, kind: str = "directory", newest: int = reproducible.EPOCH,
 ) -> Manifest:  # fmt: skip
     """Make a package of `members` and put it into the store.
 
-    Without a `source` it is the tar stream itself, called `kind`. Raises BootunionError
+    Without a `source` it is the tar stream itself, called `kind`. `newest` is the time (seconds
+    since 1970) that the root directory gets and that no member may be newer than. Raises BootunionError
     name-invalid, member-invalid, disk-full, program-failed; then the store is as it was.
     """
     about.check()
     with store.workspace() as workspace:
         image_file = workspace / "image"
-        recorder = Recorder(about.name, reproducible.EPOCH)
+        recorder = Recorder(about.name, reproducible.EPOCH, newest)
         stream = _make_squashfs(image_file, members, recorder, about.name)
         image = append_tree(image_file)
         packed = pack_contents(list(recorder.entries.values()))
@@ -82,6 +83,7 @@ def _make_squashfs(image: Path, members: Iterable[Member], recorder: Recorder, n
             stdin=-1,
             stdout=said,
             stderr=said,
+            env={"SOURCE_DATE_EPOCH": str(recorder.newest)},
         ) as child,
     ):
         assert child.stdin is not None
