@@ -49,8 +49,9 @@ def write_package(
     """Make a package of `members` and put it into the store.
 
     Without a `source` it is the tar stream itself, called `kind`. `newest` is the time (seconds
-    since 1970) that the root directory gets and that no member may be newer than. Raises BootunionError
-    name-invalid, member-invalid, disk-full, program-failed; then the store is as it was.
+    since 1970) that the root directory gets and that no member may be newer than. Raises
+    BootunionError name-invalid, member-invalid, disk-full, program-failed; then the store is as
+    it was.
     """
     about.check()
     with store.workspace() as workspace:
