@@ -48,9 +48,8 @@ def single_squashfs(debian: scenario.Debian, work: Path) -> int:
 def main() -> None:
     debian = scenario.make()
     archives = scenario.CACHE / "apt/cache/archives"
-    print(
-        f".debs                          {mib(sum(f.stat().st_size for f in archives.glob('*.deb')))}"
-    )
+    debs = sum(file.stat().st_size for file in archives.glob("*.deb"))
+    print(f".debs                          {mib(debs)}")
     images = list((debian.store / "packages").glob("*.squashfs"))
     print(f"{len(images)} packages with hash trees   {mib(sum(f.stat().st_size for f in images))}")
     with tempfile.TemporaryDirectory(dir=scenario.BUILD) as directory:

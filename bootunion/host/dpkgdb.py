@@ -80,7 +80,7 @@ def parse(text: str) -> Stanza:
 def join(root: Path, architecture: str) -> Database:
     """Make the status file and the trigger index in the union at `root`.
 
-    Raises BootunionError deb-invalid when two packages have the same record.
+    Raises BootunionError deb-invalid for a record that is filed under another package's name.
     """
     admin = root / deb.ADMIN
     for name in ("alternatives", "info", "parts", "triggers", "updates", "status.d"):
@@ -89,9 +89,8 @@ def join(root: Path, architecture: str) -> Database:
     texts = {part.name: part.read_text(errors="surrogateescape") for part in parts}
     stanzas = {record: parse(text) for record, text in texts.items()}
     for record, fields in stanzas.items():
-        # Two versions of a package in one list would overlay each other's record.
         if fields.get("Package") != record.partition(":")[0]:
-            text = f"its record says that it is {fields.get('Package', 'nothing')}"
+            text = "the package's dpkg record is not its own"
             raise BootunionError("deb-invalid", text, subject=record)
     (admin / "status").write_text("\n".join(texts.values()), errors="surrogateescape")
     (admin / "arch").write_text(f"{architecture}\n")
@@ -125,7 +124,6 @@ def _interests(directives: Iterable[tuple[str, str, str]]) -> dict[str, set[str]
     found: dict[str, set[str]] = {"File": set()}
     for record, directive, trigger in directives:
         if directive.startswith("interest"):
-            # dpkg writes the package's name without the architecture unless several are there.
             who = record + ("/noawait" if directive == "interest-noawait" else "")
             if trigger.startswith("/"):
                 found["File"].add(f"{trigger} {who}")
