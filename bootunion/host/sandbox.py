@@ -1,15 +1,14 @@
 """Runs a root's own programs inside it: maintainer scripts, dracut, commands of a system.yaml.
 
 The root gets the file systems that its programs expect, and nothing of the host: no network, no
-processes, no terminal, no devices but the harmless ones, no way to set the host's sysctls.
+processes, no devices but the harmless ones.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import NamedTuple
@@ -18,23 +17,11 @@ from bootunion.initrd import mount
 
 from . import run
 
-# No tty: it would be the terminal that bootunion was started from, and a script could ask there.
-_DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9)}
+_DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9),
+            "tty": (5, 0)}  # fmt: skip
 _LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1",
           "stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx"}  # fmt: skip
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-# Runs with the host's own sh, mount and chroot, as process 1 of a process namespace: only there can
-# its /proc be mounted. The host name is one that scripts may write into /etc on any machine. The
-# kernel's other settings are the host's, so they are read-only.
-_ENTER = """
-root=$1; shift
-echo localhost > "$root/proc/sys/kernel/hostname"
-mount --bind "$root/proc/sys" "$root/proc/sys"
-mount -o remount,bind,ro "$root/proc/sys"
-mount --bind /dev/null "$root/proc/sysrq-trigger"
-exec chroot "$root" "$@"
-"""
 
 
 class Sandbox(NamedTuple):
@@ -58,8 +45,7 @@ class Sandbox(NamedTuple):
         for name in ("pts", "shm"):
             (self.root / "dev" / name).mkdir()
         mount.mount("devpts", str(self.root / "dev/pts"), "devpts", 0, "newinstance,ptmxmode=0666")
-        (self.root / "run/lock").mkdir()
-        (self.root / "run/lock").chmod(0o1777)
+        (self.root / "run/lock").mkdir(mode=0o1777)
         for source, target in self.binds.items():
             self.bind(source, target)
 
@@ -70,38 +56,21 @@ class Sandbox(NamedTuple):
         mount.mount("tmpfs", str(target), "tmpfs", 0, options)
 
     def bind(self, source: str, path: str) -> None:
-        """Put a host file or directory over a path of the root.
-
-        A file that is not there is made first: below /run, or it stays in the upper.
-        """
-        target = self.root / path.lstrip("/")
-        if not target.exists() and Path(source).is_file():
-            target.touch()
-        mount.mount(source, str(target), "", _MS_BIND)
+        """Put a host file or directory over an existing path of the root."""
+        mount.mount(source, str(self.root / path.lstrip("/")), "", _MS_BIND)
 
     def run(self, argv: Sequence[str], *, what: str, **more: str) -> CompletedProcess[bytes]:
         """Run a program of the root, in a process namespace that dies with it.
 
         `more` is added to its environment. Raises BootunionError program-failed.
         """
-        outside = ["unshare", "--uts", "--pid", "--fork", "--kill-child", f"--mount-proc={self.root}/proc",
-                   "--", "/bin/sh", "-ec", _ENTER, "sh", str(self.root)]  # fmt: skip
+        outside = ["unshare", "--pid", "--fork", "--kill-child", "--mount",
+                   f"--root={self.root}", "--mount-proc", "--"]  # fmt: skip
         inside = {**self.environment, **more}
         # The host's environment stays outside: it differs from machine to machine.
         clean = ["/usr/bin/env", "-i", "LC_ALL=C.UTF-8", "HOME=/root", f"PATH={_PATH}"]
         clean += [f"{key}={value}" for key, value in sorted(inside.items())]
-        with fixed_umask():
-            return run.run([*outside, *clean, *argv], what=what)
-
-
-@contextlib.contextmanager
-def fixed_umask() -> Iterator[None]:
-    """Make files with the modes that dpkg gives them (it sets 022), whatever the person's umask."""
-    before = os.umask(0o022)
-    try:
-        yield
-    finally:
-        os.umask(before)
+        return run.run([*outside, *clean, *argv], what=what)
 
 
 _MS_BIND = 4096  # linux/mount.h
