@@ -1,8 +1,7 @@
 """Resolving and downloading with apt itself, in a private root.
 
-apt's own signature checks stay on and its choice of packages is its own. Of the host's apt only
-the sources (when none are given), the keys and how to reach the network are used; nothing of it is
-written.
+apt's own signature checks stay on and its choice of packages is its own; the host's apt state is
+neither read (but for the sources, when none are given) nor written.
 """
 
 from __future__ import annotations
@@ -13,17 +12,10 @@ from pathlib import Path
 
 from bootunion.errors import BootunionError
 
-from . import deb, run
+from . import run
 
-# What debootstrap calls a minimal system (the essential packages and priority `required`; scripts
-# rely on both without depending on them), apt, and the promise of a merged /usr, which importing
-# keeps.
-_BASE = ("?essential", "?priority(required)", "apt", "usr-is-merged")
-# How to reach the sources is the host's business; what apt may trust is not taken over.
-_HOST_SETTINGS = re.compile(
-    r"Acquire::(?:https?(?:::|\s)|Check-Valid-Until\s|Check-Date\s|Retries\s|ForceIPv)"
-)
-_RECORDS = re.compile(r"^Inst (\S+) .*?\((\S+) .*\[(\w+)\]\)", re.MULTILINE)
+# The essential packages, apt, and the promise that /usr is merged, which importing keeps.
+_BASE = ("?essential", "apt", "usr-is-merged")
 _HOST_SOURCES = (Path("/etc/apt/sources.list"), Path("/etc/apt/sources.list.d"))
 
 
@@ -48,8 +40,6 @@ def host_sources(suites: Sequence[str]) -> str:
             if wanted and "deb" in fields.get("types", "deb").split():
                 found.update(wanted)
                 fields.update(types="deb", suites=" ".join(wanted))
-                # apt would use a file: package in place; what is read later has to be our copy.
-                fields["uris"] = re.sub(r"(^|\s)file:", r"\1copy:", fields.get("uris", ""))
                 stanzas.append("".join(f"{key}: {value}\n" for key, value in fields.items()))
     missing = sorted(set(suites) - found)
     if missing:
@@ -95,92 +85,51 @@ class Apt:
 
     def __init__(self, directory: Path, sources: str, architecture: str) -> None:
         self._directory = directory
-        self._config = directory / "apt.conf"
-        for part in ("etc/preferences.d", "etc/apt.conf.d", "state/lists/partial",
+        for part in ("etc/apt/preferences.d", "etc/apt/apt.conf.d", "state/lists/partial",
                      "cache/archives/partial", "log"):  # fmt: skip
             (directory / part).mkdir(parents=True, exist_ok=True)
-        (directory / "etc/bootunion.sources").write_text(sources, encoding="utf-8")
+        (directory / "etc/apt/bootunion.sources").write_text(sources, encoding="utf-8")
         (directory / "status").write_text("", encoding="utf-8")
-        self._config.write_text(self._settings(architecture), encoding="utf-8")
-
-    def _settings(self, architecture: str) -> str:
-        # A file, because apt reads APT_CONFIG before Dir::Etc::Parts but options on the command
-        # line after it: with options alone the host's apt.conf.d takes effect, and with it hooks
-        # such as the `rm` of docker-clean that change the host.
-        here = self._directory
-        own = {
-            "Dir::Etc": f"{here}/etc",
-            "Dir::Etc::Main": "apt.conf",
-            "Dir::Etc::Parts": f"{here}/etc/apt.conf.d",
-            "Dir::Etc::SourceList": "bootunion.sources",
-            "Dir::Etc::SourceParts": "-",
-            # Sources without Signed-By are checked against the host's keys, as on the host.
-            "Dir::Etc::Trusted": "/etc/apt/trusted.gpg",
-            "Dir::Etc::TrustedParts": "/etc/apt/trusted.gpg.d",
-            "Dir::Etc::Netrc": "/etc/apt/auth.conf",
-            "Dir::Etc::NetrcParts": "/etc/apt/auth.conf.d",
-            "Dir::State": f"{here}/state",
-            "Dir::State::Status": f"{here}/status",
-            "Dir::Cache": f"{here}/cache",
-            "Dir::Log": f"{here}/log",
-            "APT::Architecture": architecture,
-            "APT::Architectures": architecture,
-            "APT::Install-Recommends": "no",
+        self._options = [
+            f"-oDir::Etc={directory}/etc/apt",
+            "-oDir::Etc::SourceList=bootunion.sources",
+            "-oDir::Etc::SourceParts=-",
+            f"-oDir::State={directory}/state",
+            f"-oDir::State::status={directory}/status",
+            f"-oDir::Cache={directory}/cache",
+            f"-oDir::Log={directory}/log",
+            f"-oAPT::Architecture={architecture}",
+            f"-oAPT::Architectures={architecture}",
+            "-oAPT::Install-Recommends=no",
             # apt would drop to a user that cannot read a private directory.
-            "APT::Sandbox::User": "root",
-            "Acquire::Languages": "none",
-            "Acquire::Retries": "3",
-        }
-        return "".join(f'{key} "{value}";\n' for key, value in own.items()) + _host_settings()
+            "-oAPT::Sandbox::User=",
+            "-oAcquire::Languages=none",
+            "-oAcquire::Retries=3",
+            "-oDebug::NoLocking=yes",
+        ]
 
     def update(self) -> None:
         """Fetch and check the indexes. Raises BootunionError apt-failed."""
-        # Without the option a source that cannot be reached is a warning, and old indexes serve.
-        self._apt("reading the package indexes", "update", "--error-on=any")
+        self._apt("reading the package indexes", "update")
 
-    def download(self, packages: Sequence[str], local: Sequence[Path] = ()) -> tuple[Path, ...]:
+    def download(self, packages: Sequence[str]) -> tuple[Path, ...]:
         """The .deb files that `packages` need on an empty system, sorted by file name.
 
-        `local` are .deb files that are part of the system, too: what they need is among the
-        result, they themselves are not. Raises BootunionError apt-failed with apt's own words
-        when they cannot be had.
+        Raises BootunionError apt-failed with apt's own words when they cannot be had.
         """
-        wanted = ["install", "--yes", *_BASE, *packages, *(str(path.resolve()) for path in local)]
+        wanted = ["install", "--yes", *_BASE, *packages]
         # Simulating lists them all; --print-uris would leave out what is downloaded already.
         said = self._apt("resolving the packages", "--simulate", *wanted)
-        self._apt("downloading the packages", "--download-only", *wanted)
-        theirs = {deb.read_control(path).fields["Package"] for path in local}
+        found = re.findall(rb"^Inst (\S+) .*?\((\S+) .*\[(\w+)\]\)", said, re.MULTILINE)
         names = sorted(
-            f"{name.partition(':')[0]}_{version.replace(':', '%3a')}_{architecture}.deb"
-            for name, version, architecture in _RECORDS.findall(said)
-            if name.partition(":")[0] not in theirs
+            f"{name.decode().partition(':')[0]}_{version.decode().replace(':', '%3a')}"
+            f"_{architecture.decode()}.deb"
+            for name, version, architecture in found
         )
-        found = tuple(self._directory / "cache/archives" / name for name in names)
-        for path in found:
-            if not path.is_file():
-                raise BootunionError("apt-failed", f"apt did not download {path.name}")
-        return found
+        self._apt("downloading the packages", "--download-only", *wanted)
+        return tuple(self._directory / "cache/archives" / name for name in names)
 
-    def _apt(self, what: str, *words: str) -> str:
-        argv = ["apt-get", "-q", *words]  # -qq would leave out why dependencies are unmet
-        env = {"APT_CONFIG": str(self._config), "DEBIAN_FRONTEND": "noninteractive"}
-        with run.popen(argv, env=env) as child:
-            out, err = child.communicate()
-        if child.returncode != 0:
-            raise run.failure(
-                argv, child.returncode, _words(out, err), what=what, code="apt-failed"
-            )
-        return out.decode("utf-8", "replace")
-
-
-def _words(out: bytes, err: bytes) -> bytes:
-    """What apt says that explains a failure: it puts unmet dependencies on standard output."""
-    unmet = [line for line in out.splitlines() if b" : " in line]
-    errors = [line for line in err.splitlines() if line.startswith(b"E: ")]
-    return b"\n".join([*unmet[:2], *errors[-2:]]) or err
-
-
-def _host_settings() -> str:
-    """Proxies and the like from the host's apt, as lines of a configuration file."""
-    said = run.run(["apt-config", "dump"], what="reading apt's settings").stdout.decode()
-    return "".join(f"{line}\n" for line in said.splitlines() if _HOST_SETTINGS.match(line))
+    def _apt(self, what: str, *words: str) -> bytes:
+        argv = ["apt-get", "-qq", *self._options, *words]
+        env = {"APT_CONFIG": "/dev/null", "DEBIAN_FRONTEND": "noninteractive"}
+        return run.run(argv, what=what, env=env, check_code="apt-failed").stdout

@@ -7,9 +7,10 @@ all machines would share, and no marker that would hide a package's file.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from bootunion import contents
@@ -17,42 +18,41 @@ from bootunion.contents import Entry
 from bootunion.errors import BootunionError
 from bootunion.merge import Namespace
 
-from . import build, members, packaging, reproducible, secrets
-from .sandbox import fixed_umask
+from . import build, members, packaging, reproducible
 
-# What scripts leave that differs from one composition to the next, or that nothing needs; each is
-# made again when it is missing. docs/ has the table of what was seen to differ.
+# What scripts leave that depends on time, order or inodes and that nothing needs; each is made
+# again when it is missing.
 _VOLATILE = (
     "etc/.pwd.lock",
-    "etc/*-",  # backups of passwd, group, shadow, subuid …
-    "var/backups/*",  # the same by cron and dpkg-db-backup
-    "var/cache/apt/*.bin",  # offsets in memory
+    "etc/*-",  # backups of passwd, group, shadow …
+    "var/cache/apt/*.bin",
     "var/cache/debconf/*-old",
-    "var/cache/fontconfig/*",  # times of directories
     "var/cache/ldconfig",  # inodes and times of libraries
-    "var/cache/man/*",  # times; mandb's hash order
-    "var/lib/apt/lists/*",
     "var/lib/dpkg/*-old",
     "var/lib/dpkg/lock*",
     "var/lib/dpkg/triggers/Lock",
-    "var/lib/systemd/timers/*",  # empty files whose time says when a timer ran
     "var/lib/ucf/*.[0-9]",
-    "var/log/*.log",  # the hour of each step
+    "var/log/alternatives.log",
     "var/log/apt/*",
+    "var/log/dpkg.log",
+    "var/log/bootstrap.log",
 )
-_EMPTIED = ("var/log/btmp", "var/log/faillog", "var/log/lastlog", "var/log/wtmp")
-# systemd's ConditionNeedsUpdate= compares their time with /usr's (systemd.unit(5)): equal means that
-# users, hwdb and catalog are made. Without them each boot of a volatile root makes all that again.
-_UPDATED = ("etc/.updated", "var/.updated")
+
+# What must be each machine's own. An empty machine-id is filled in at boot (machine-id(5)).
+_SECRETS = (
+    "etc/ssh/ssh_host_*",
+    "var/lib/dbus/machine-id",
+    "var/lib/systemd/credential.secret",
+    "var/lib/systemd/random-seed",
+)
+# The line behind it tells a key from a program that knows the words.
+_PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----\r?\n[A-Za-z0-9+/]")
 
 _HOST_KEYS_UNIT = """\
 [Unit]
 Description=Make this machine's SSH host keys
 Documentation=man:ssh-keygen(1)
-ConditionPathIsReadWrite=/etc/ssh
-ConditionPathExists=|!/etc/ssh/ssh_host_ecdsa_key
-ConditionPathExists=|!/etc/ssh/ssh_host_ed25519_key
-ConditionPathExists=|!/etc/ssh/ssh_host_rsa_key
+ConditionPathExists=!/etc/ssh/ssh_host_ed25519_key
 Before=ssh.service
 
 [Service]
@@ -60,59 +60,35 @@ Type=oneshot
 RemainAfterExit=yes
 ExecStart=/usr/bin/ssh-keygen -A
 """
-_HOST_KEYS_WANTED = "[Unit]\nWants=bootunion-host-keys.service\nAfter=bootunion-host-keys.service\n"
 _HOST_KEYS_FILES = {
     "etc/systemd/system/bootunion-host-keys.service": _HOST_KEYS_UNIT,
-    "etc/systemd/system/ssh.service.d/10-bootunion.conf": _HOST_KEYS_WANTED,
-    "etc/systemd/system/ssh@.service.d/10-bootunion.conf": _HOST_KEYS_WANTED,
+    "etc/systemd/system/ssh.service.d/10-bootunion.conf": (
+        "[Unit]\nWants=bootunion-host-keys.service\nAfter=bootunion-host-keys.service\n"
+    ),
 }
 
 
-def clean(upper: Path, below: Namespace, allowed: Container[str] = ()) -> None:
+def clean(upper: Path, below: Namespace) -> None:
     """Take out of the upper what must not be in the generated layer.
 
-    `below` is the merged namespace of the packages, `allowed` the absolute paths that scripts may
-    take away from it. Raises BootunionError whiteout-found or secret-found; the upper is scratch
-    and may be changed before that.
+    `below` is the merged namespace of the packages. Raises BootunionError whiteout-found or
+    secret-found; the upper is scratch and may be changed before that.
     """
-    had_host_keys = any(upper.glob("etc/ssh/ssh_host_*_key"))
-    for pattern in (*_VOLATILE, *secrets.MADE_AT_BOOT):
+    for pattern in (*_VOLATILE, *_SECRETS):
         for path in sorted(upper.glob(pattern)):
-            # A whiteout stays for the check below: a script may not take away a package's file,
-            # not even one of these.
-            if not _is_whiteout(path):
-                _remove(path)
-    for name in _EMPTIED:
-        if (upper / name).is_file():
-            os.truncate(upper / name, 0)
-    with fixed_umask():
-        if had_host_keys:
-            for name, text in _HOST_KEYS_FILES.items():
-                _write(upper / name, text, 0o644)
-        if (upper / "etc").is_dir():
-            # Empty: filled in at every boot, and not taken for a first boot (machine-id(5)).
-            _write(upper / "etc/machine-id", "", 0o444)
-        for name in _UPDATED:
-            if (upper / name).parent.is_dir():
-                _write(upper / name, "", 0o644)
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+                if path.match("etc/ssh/ssh_host_*"):
+                    _make_host_keys_at_boot(upper)
+    if (upper / "etc").is_dir():
+        (upper / "etc/machine-id").write_bytes(b"")
+        (upper / "etc/machine-id").chmod(0o444)
     _settle_shadow(upper / "etc/shadow")
-    _refuse_markers(upper, allowed)
+    _refuse_markers(upper)
     _drop_unchanged(upper, below)
-    secrets.refuse(upper)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
-
-
-def _write(path: Path, text: str, mode: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)  # it may be a symlink, which would lead out of the upper
-    path.write_text(text, encoding="utf-8")
-    path.chmod(mode)
+    _refuse_secrets(upper)
 
 
 def stream(upper: Path) -> Iterator[members.Member]:
@@ -120,41 +96,41 @@ def stream(upper: Path) -> Iterator[members.Member]:
     return build.members(upper, keep_owner=True, mtime=reproducible.EPOCH)
 
 
+def _make_host_keys_at_boot(upper: Path) -> None:
+    for name, text in _HOST_KEYS_FILES.items():
+        path = upper / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        path.chmod(0o644)
+
+
 def _settle_shadow(path: Path) -> None:
     # The third field is the day of the last change (shadow(5)): the day of composing.
-    if path.is_symlink() or not path.is_file():
+    if not path.exists():
         return
-    day = str(reproducible.EPOCH // 86400).encode()
+    day = str(reproducible.EPOCH // 86400)
     lines = []
-    for line in path.read_bytes().splitlines():
-        fields = line.split(b":")
-        if len(fields) > 2 and fields[2] not in (b"", b"0"):  # 0: to be changed at the next login
+    for line in path.read_text(encoding="utf-8").splitlines():
+        fields = line.split(":")
+        if len(fields) > 2 and fields[2]:
             fields[2] = day
-        lines.append(b":".join(fields) + b"\n")
-    path.write_bytes(b"".join(lines))
+        lines.append(":".join(fields) + "\n")
+    path.write_text("".join(lines), encoding="utf-8")
 
 
-def _is_whiteout(path: Path) -> bool:
-    """Whether overlayfs takes it for a whiteout (overlayfs.rst, "whiteouts and opaque")."""
-    status = path.lstat()
-    if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
-        return True
-    attributes = os.listxattr(path, follow_symlinks=False)
-    return stat.S_ISREG(status.st_mode) and "trusted.overlay.whiteout" in attributes
-
-
-def _refuse_markers(upper: Path, allowed: Container[str]) -> None:
+def _refuse_markers(upper: Path) -> None:
     """Whiteouts and opaque directories mean that a script took a package's file away."""
     for name in build.walk(upper):
         path = upper / name
-        opaque = "trusted.overlay.opaque" in os.listxattr(path, follow_symlinks=False)
-        if (opaque or _is_whiteout(path)) and f"/{name}" not in allowed:
-            what = "made a package's directory anew" if opaque else "took away a package's file"
-            text = f"a maintainer script {what}: /{name}"
+        status = path.lstat()
+        whiteout = stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
+        attributes = os.listxattr(path, follow_symlinks=False)
+        if whiteout or "trusted.overlay.opaque" in attributes:
+            text = f"a maintainer script took away /{name}, which a package holds"
             raise BootunionError("whiteout-found", text, subject=f"/{name}")
-        for attribute in os.listxattr(path, follow_symlinks=False):
+        for attribute in attributes:
             # Overlayfs's own notes about where a copy came from; they mean nothing in a layer.
-            if attribute.startswith("trusted.overlay.") and not attribute.endswith(".opaque"):
+            if attribute.startswith("trusted.overlay."):
                 os.removexattr(path, attribute, follow_symlinks=False)
 
 
@@ -196,3 +172,15 @@ def _same_content(path: Path, entry: Entry) -> bool:
     if not stat.S_ISREG(status.st_mode) or entry.type != contents.FILE:
         return False
     return status.st_size == entry.size and packaging.digest(path) == entry.digest
+
+
+def _refuse_secrets(upper: Path) -> None:
+    for name in build.walk(upper):
+        path = upper / name
+        if path.is_symlink() or not path.is_file():
+            continue
+        # Keys are small files; reading the first part of each finds them.
+        with path.open("rb") as file:
+            if _PRIVATE_KEY.search(file.read(1 << 16)):
+                text = f"/{name} holds a private key that every machine would share"
+                raise BootunionError("secret-found", text, subject=f"/{name}")
