@@ -47,6 +47,16 @@ CODES: dict[str, Code] = {
         "A package has a path or an attribute that no package may have.",
         "The package's maker must change it; bootunion leaves nothing out silently.",
     ),
+    "overlay-marker": Code(
+        EXIT_INPUT,
+        "A package has a whiteout or an attribute that steers overlayfs.",
+        "The package's maker must take it out: it would hide or replace other packages' files.",
+    ),
+    "path-conflict": Code(
+        EXIT_INPUT,
+        "A package has one path twice, or a file below something that is no directory.",
+        "The package's maker must change it; on a merged /usr, /bin/x and /usr/bin/x are one path.",
+    ),
     "secret-found": Code(
         EXIT_INPUT,
         "Composing left a private key that would be baked into every machine.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +15,11 @@ from bootunion.errors import BootunionError
 from . import reproducible
 from .members import XATTR_PREFIX, Member
 
-# A layer's root is in the middle of /: what the file system it was built on adds is not meant.
+# What the file system a directory lies on adds is not meant. squashfs has no room for access
+# control lists (system.posix_acl_*); `_mode` sees to it that leaving one out grants nothing.
 _FOREIGN_XATTRS = ("security.selinux", "system.")
+_ACL = "system.posix_acl_access"
+_ACL_GROUP = 0x04  # linux/posix_acl.h: ACL_GROUP_OBJ
 
 
 def members(
@@ -31,7 +35,12 @@ def members(
         raise BootunionError("file-missing", "is not a directory", subject=str(directory))
     when = reproducible.source_date_epoch() if mtime is None else mtime
     first_names: dict[tuple[int, int], str] = {}
-    for path in sorted(walk(directory)):
+    try:
+        paths = sorted(walk(directory))
+    except OSError as error:
+        text = f"cannot be read: {error.strerror}"
+        raise BootunionError("file-missing", text, subject=str(error.filename)) from None
+    for path in paths:
         yield _member(directory, path, first_names, when, keep_owner)
 
 
@@ -51,7 +60,7 @@ def _member(
     path = directory / name
     status = path.lstat()
     info = tarfile.TarInfo(name)
-    info.mode, info.mtime = stat.S_IMODE(status.st_mode), when
+    info.mode, info.mtime = _mode(path, status), when
     if owner:
         info.uid, info.gid = status.st_uid, status.st_gid
     _set_type(info, path, status)
@@ -72,10 +81,27 @@ def _member(
     return info, None
 
 
+def _mode(path: Path, status: os.stat_result) -> int:
+    """The permission bits, without those that an access control list puts there.
+
+    Beside a list the group's bits are its mask, which may allow more than the group has (acl(5)).
+    """
+    mode = stat.S_IMODE(status.st_mode)
+    try:
+        acl = os.getxattr(path, _ACL, follow_symlinks=False)
+    except OSError:
+        return mode  # none, or a file system or a symlink that has none
+    # struct posix_acl_xattr_header and _entry: a version, then tag, permissions and id of each.
+    for tag, permissions, _ in struct.iter_unpack("<HHI", acl[4:]):
+        if tag == _ACL_GROUP:
+            mode &= ~0o070 | permissions << 3
+    return mode
+
+
 def _set_type(info: tarfile.TarInfo, path: Path, status: os.stat_result) -> None:
     mode = status.st_mode
     if stat.S_ISLNK(mode):
-        info.type, info.linkname = tarfile.SYMTYPE, str(path.readlink())
+        info.type, info.linkname = tarfile.SYMTYPE, os.readlink(path)
     elif stat.S_ISDIR(mode):
         info.type = tarfile.DIRTYPE
     elif stat.S_ISFIFO(mode):
@@ -96,7 +122,12 @@ class _LazyFile:
 
     def read(self, size: int = -1) -> bytes:
         if self._file is None:
-            self._file = self._path.open("rb")
+            try:
+                fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            except OSError as error:
+                text = f"cannot be read: {error.strerror}"
+                raise BootunionError("file-missing", text, subject=str(self._path)) from None
+            self._file = os.fdopen(fd, "rb")
         data = self._file.read(size)
         if not data:
             self._file.close()

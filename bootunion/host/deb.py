@@ -3,24 +3,23 @@
 dpkg's own tools open the archive. What dpkg would have written on unpacking goes into the image,
 so that a union of packages has all of dpkg's info files and composing only joins the rest:
 
-- `/var/lib/dpkg/info/<package>.*`: control files, and the `.list` of paths as the .deb has them
-  (a stock merged-/usr Debian records `/bin/ls`, too);
+- `/var/lib/dpkg/info/<package>.*`: control files, the `.list` of paths as the .deb has them (a
+  stock merged-/usr Debian records `/bin/ls`, too), and `.md5sums`, made when the .deb has none;
 - `/var/lib/dpkg/status.d/<package>`: its stanza of the status file, state `unpacked`.
 """
 
 from __future__ import annotations
 
-import email.parser
-import email.policy
 import hashlib
 import io
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple, Protocol, cast
 
 from bootunion.errors import BootunionError
 
+from . import control as controlfile
 from . import mergedusr, reproducible, run
 from .members import Member
 from .packaging import Description
@@ -29,8 +28,16 @@ ADMIN = "var/lib/dpkg"
 STATUS_PARTS = f"{ADMIN}/status.d"
 _MAX_CONTROL_FILE = 64 << 20
 _SCRIPTS = ("preinst", "postinst", "prerm", "postrm", "config")
-# These are dpkg's business while unpacking, or go into the status file.
-_NOT_KEPT = ("control",)
+# `control` goes into the status file, `list` is dpkg's to make.
+_NOT_KEPT = ("control", "list")
+
+
+class Digest(Protocol):
+    """A digest that bytes are added to, as hashlib makes them."""
+
+    def update(self, data: bytes, /) -> None: ...
+
+    def hexdigest(self) -> str: ...
 
 
 class Control(NamedTuple):
@@ -66,16 +73,6 @@ def _relations(fields: dict[str, str], key: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in fields.get(key, "").split(",") if part.strip())
 
 
-def build_time(path: Path) -> int:
-    """When a .deb was built, seconds since 1970: no file in it is newer (deb(5), dpkg-deb(1)).
-
-    It stands in the header of the archive's first member (ar(5)).
-    """
-    with path.open("rb") as file:
-        text = file.read(40)[24:36].strip()
-    return max(int(text) if text.isdigit() else 0, reproducible.EPOCH)
-
-
 def read_control(path: Path) -> Control:
     """The control part of a .deb. Raises BootunionError file-missing, deb-invalid."""
     if not path.is_file():
@@ -86,82 +83,118 @@ def read_control(path: Path) -> Control:
         check_code="deb-invalid",
     ).stdout
     files = {}
-    with tarfile.open(fileobj=io.BytesIO(out), errors="surrogateescape") as archive:
-        for info in archive:
-            name = mergedusr.clean(info.name)
-            if info.isreg() and "/" not in name and info.size <= _MAX_CONTROL_FILE:
-                file = archive.extractfile(info)
-                files[name] = file.read() if file else b""
-    return Control(_parse_control(files.get("control", b""), path), files)
-
-
-def _parse_control(text: bytes, path: Path) -> dict[str, str]:
-    policy = email.policy.compat32
-    message = email.parser.BytesParser(policy=policy).parsebytes(text, headersonly=True)
-    fields = {key: str(value) for key, value in message.items()}
+    try:
+        with tarfile.open(
+            fileobj=io.BytesIO(out), encoding="utf-8", errors="surrogateescape"
+        ) as archive:
+            for info in archive:
+                name = mergedusr.clean(info.name)
+                if info.isreg() and "/" not in name and info.size <= _MAX_CONTROL_FILE:
+                    file = archive.extractfile(info)
+                    files[name] = file.read() if file else b""
+        fields = controlfile.parse(files.get("control", b""))
+    except (tarfile.TarError, ValueError, EOFError) as error:
+        text = f"its control part is damaged: {error}"
+        raise BootunionError("deb-invalid", text, subject=path.name) from None
     for key in ("Package", "Version", "Architecture"):
         if not fields.get(key):
             raise BootunionError("deb-invalid", f"has no {key} field", subject=path.name)
-    return fields
+    return Control(fields, files)
 
 
 def members(path: Path, control: Control) -> Iterator[Member]:
     """The members of the package's image, streamed.
 
-    Raises BootunionError deb-invalid for a damaged file, after what was before the damage.
+    Reading them raises BootunionError deb-invalid for a damaged file.
     """
     argv = ["dpkg-deb", "--fsys-tarfile", str(path)]
-    listed: list[str] = []
-    digests: dict[str, str] = {}
+    record = _Record(control)
     with run.popen(argv) as child:
         assert child.stdout is not None and child.stderr is not None
-        try:
-            with tarfile.open(fileobj=child.stdout, mode="r|", errors="surrogateescape") as archive:
-                for info in archive:
-                    yield _member(archive, info, listed, digests)
-            child.stdout.read()
-        except tarfile.TarError as error:
+        stdout, stderr = child.stdout, child.stderr
+
+        def damaged(error: object) -> BootunionError:
+            """The refusal, in dpkg-deb's words where it has any."""
+            while stdout.read(1 << 20):
+                pass  # so that it ends of itself and its words are not about a broken pipe
+            words = stderr.read()
+            if child.wait() != 0:
+                what = f"reading {path.name}"
+                return run.failure(argv, child.returncode, words, what=what, code="deb-invalid")
             text = f"its file part is damaged: {error}"
-            raise BootunionError("deb-invalid", text, subject=path.name) from None
-        words = child.stderr.read()
+            return BootunionError("deb-invalid", text, subject=path.name)
+
+        watched = _Watched(stdout)
+        try:
+            with tarfile.open(
+                fileobj=cast("IO[bytes]", watched), mode="r|",
+                encoding="utf-8", errors="surrogateescape",
+            ) as archive:  # fmt: skip
+                for info in archive:
+                    yield record.member(archive, info, damaged)
+                end = archive.offset
+            watched.drain()
+        except (tarfile.TarError, ValueError, OverflowError) as error:
+            raise damaged(error) from None
+        # tarfile takes a broken header in the middle for the end.
+        if watched.last > end:
+            raise damaged("a header that is none")
         if child.wait() != 0:
-            what = f"reading {path.name}"
-            raise run.failure(argv, child.returncode, words, what=what, code="deb-invalid")
-    yield from _record(control, listed, digests)
+            raise damaged("")
+    yield from record.files()
 
 
-def _member(
-    archive: tarfile.TarFile, info: tarfile.TarInfo, listed: list[str], digests: dict[str, str]
-) -> Member:
-    original = info.name
-    info.name = mergedusr.clean(info.name)
-    listed.append("/" + info.name if info.name else "/.")
-    name = info.name
-    mergedusr.rewrite(info)
-    # Who a file belongs to is a number in an image; names are the composed system's business.
-    info.uname = info.gname = ""
-    if not info.isreg():
-        return info, None
-    file = archive.extractfile(info)
-    if file is None:
-        raise BootunionError("deb-invalid", f"has no bytes for {original!r}")
-    if name.startswith("etc/"):
-        # Only configuration files' digests are needed, and those lie in /etc.
-        data = file.read()
-        digests["/" + name] = hashlib.md5(data, usedforsecurity=False).hexdigest()
-        return info, io.BytesIO(data)
-    return info, file
+class _Record:
+    """What dpkg would keep about the package, gathered while its members pass."""
 
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self._conffiles = controlfile.conffiles(control.files.get("conffiles", b""))
+        self._all = "md5sums" not in control.files
+        self._listed: list[str] = []
+        self._states: dict[str, Digest] = {}
 
-def _record(control: Control, listed: list[str], digests: dict[str, str]) -> Iterator[Member]:
-    info = f"{ADMIN}/info/{control.record}"
-    paths = "\n".join(listed).encode("utf-8", "surrogateescape")
-    yield _file(f"{info}.list", paths + b"\n" if paths else b"", 0o644)
-    for name, data in sorted(control.files.items()):
-        if name not in _NOT_KEPT:
-            yield _file(f"{info}.{name}", data, 0o755 if name in _SCRIPTS else 0o644)
-    stanza = _stanza(control, digests)
-    yield _file(f"{STATUS_PARTS}/{control.record}", stanza, 0o644)
+    def member(
+        self, archive: tarfile.TarFile, info: tarfile.TarInfo,
+        damaged: Callable[[object], BootunionError],
+    ) -> Member:  # fmt: skip
+        """A member of the .deb, rewritten."""
+        name = mergedusr.clean(info.name)
+        info.name = name
+        self._listed.append("/" + name if name else "/.")
+        original_target = mergedusr.clean(info.linkname)
+        mergedusr.rewrite(info)
+        if info.islnk() and "/" + original_target in self._states:
+            self._states["/" + name] = self._states["/" + original_target]
+        if not info.isreg():
+            return info, None
+        file = archive.extractfile(info)
+        if file is None:
+            raise damaged(f"{name!r} has no bytes")
+        state = None
+        if self._all or "/" + name in self._conffiles:
+            # MD5 is what dpkg records.
+            state = self._states["/" + name] = hashlib.md5(usedforsecurity=False)
+        return info, cast("IO[bytes]", _Payload(file, damaged, state))
+
+    def files(self) -> Iterator[Member]:
+        """dpkg's files about the package."""
+        control = self._control
+        digests = {path: state.hexdigest() for path, state in self._states.items()}
+        info = f"{ADMIN}/info/{control.record}"
+        kept = {f"{info}.list": "".join(f"{path}\n" for path in self._listed)}
+        if self._all:
+            kept[f"{info}.md5sums"] = "".join(
+                f"{digests[path]}  {path[1:]}\n" for path in self._listed if path in digests
+            )
+        for name, text in kept.items():
+            yield _file(name, text.encode("utf-8", "surrogateescape"), 0o644)
+        for name, data in sorted(control.files.items()):
+            # dpkg passes over control files with a dot in their names.
+            if name not in _NOT_KEPT and "." not in name:
+                yield _file(f"{info}.{name}", data, 0o755 if name in _SCRIPTS else 0o644)
+        stanza = controlfile.stanza(control.fields, self._conffiles, digests)
+        yield _file(f"{STATUS_PARTS}/{control.record}", stanza, 0o644)
 
 
 def _file(name: str, data: bytes, mode: int) -> Member:
@@ -170,19 +203,45 @@ def _file(name: str, data: bytes, mode: int) -> Member:
     return info, io.BytesIO(data)
 
 
-def _stanza(control: Control, digests: dict[str, str]) -> bytes:
-    """The package's paragraph of dpkg's status file (deb-control(5), dpkg's lib/dpkg/dump.c)."""
-    lines = [f"Package: {control.fields['Package']}", "Status: install ok unpacked"]
-    for key, value in control.fields.items():
-        if key not in ("Package", "Description"):
-            lines.append(f"{key}: {value}")
-    conffiles = []
-    for line in control.files.get("conffiles", b"").decode(errors="replace").splitlines():
-        path = line.strip()
-        # dpkg 1.20 and later: a flag such as remove-on-upgrade may stand before the path.
-        if path.startswith("/") and path in digests:
-            conffiles.append(f" {path} {digests[path]}")
-    if conffiles:
-        lines += ["Conffiles:", *conffiles]
-    lines.append(f"Description: {control.fields.get('Description', '')}")
-    return ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape")
+class _Payload:
+    """A member's bytes; damage found while reading them is the .deb's."""
+
+    def __init__(
+        self, file: IO[bytes], damaged: Callable[[object], BootunionError], state: Digest | None
+    ) -> None:
+        self._file = file
+        self._damaged = damaged
+        self._state = state
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            data = self._file.read(size)
+        except (tarfile.TarError, OSError) as error:
+            raise self._damaged(error) from None
+        if len(data) < size:
+            raise self._damaged("it ends too early")
+        if self._state is not None:
+            self._state.update(data)
+        return data
+
+
+class _Watched:
+    """A stream that knows where the last byte that was not zero stood."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._count = 0
+        self.last = 0
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        used = len(data.rstrip(b"\0"))
+        if used:
+            self.last = self._count + used
+        self._count += len(data)
+        return data
+
+    def drain(self) -> None:
+        """Read to the end."""
+        while self.read(1 << 20):
+            pass

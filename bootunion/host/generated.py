@@ -168,7 +168,7 @@ def _same_metadata(path: Path, entry: Entry) -> bool:
 def _same_content(path: Path, entry: Entry) -> bool:
     status = path.lstat()
     if stat.S_ISLNK(status.st_mode):
-        return entry.type == contents.SYMLINK and str(path.readlink()) == entry.target
+        return entry.type == contents.SYMLINK and os.readlink(path) == entry.target
     if not stat.S_ISREG(status.st_mode) or entry.type != contents.FILE:
         return False
     return status.st_size == entry.size and packaging.digest(path) == entry.digest

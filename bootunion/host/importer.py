@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
+import multiprocessing.connection
 import os
 import signal
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from bootunion import manifest, trust
@@ -13,67 +18,157 @@ from bootunion.errors import BootunionError
 from bootunion.manifest import Manifest, Source
 
 from . import deb, packaging
-from .signing import Signer
+from .packaging import Sign
 from .store import Store
 
 Progress = Callable[[str], None]
 """Called with a package's name when it is in the store."""
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_MOST_NAMED = 10
+
 
 def import_debs(
-    files: Sequence[Path], store: Store, signer: Signer, progress: Progress, *,
+    files: Sequence[Path], store: Store, signer: Sign, progress: Progress, *,
     known: Iterable[Manifest] = (), jobs: int = 0,
 ) -> list[Manifest]:  # fmt: skip
     """Import each of `files`; the manifests come in the order of `files`.
 
-    A .deb that `known` has by its SHA-256 is not imported again. All that can be imported are;
-    then the first bad file's BootunionError is raised.
+    A .deb that `known` has by its SHA-256 is not imported again. All that can be imported are, and
+    stay: each is complete. Then a BootunionError names every bad file, with the first one's code.
     """
     by_source = {one.source.sha256: one for one in known if one.source.kind == "deb"}
+    wanted = list(dict.fromkeys(files))
+    workers = min(jobs or os.cpu_count() or 1, len(wanted)) or 1
+    # Where each core has a .deb of its own, more threads would only wait for each other.
+    threads = 1 if workers > 1 else 0
     done: dict[Path, Manifest] = {}
-    errors: list[BootunionError] = []
-    with ProcessPoolExecutor(jobs or os.cpu_count(), initializer=_worker) as pool:
-        try:
-            waiting = {
-                pool.submit(import_deb, file, store.path, signer, by_source): file
-                for file in dict.fromkeys(files)
-            }
-            for future in as_completed(waiting):
-                try:
-                    done[waiting[future]] = future.result()
-                    progress(done[waiting[future]].name)
-                except BootunionError as error:
-                    errors.append(error)
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+    errors: dict[Path, BootunionError] = {}
+    with _pool(workers) as pool:
+        waiting: dict[Future[Manifest], Path] = {
+            pool.submit(_import_one, file, store.path, signer, by_source, threads): file
+            for file in sorted(wanted, key=_size, reverse=True)
+        }
+        for future in as_completed(waiting):
+            file = waiting[future]
+            try:
+                done[file] = future.result()
+                progress(done[file].name)
+            except BootunionError as error:
+                errors[file] = error
+            except BrokenProcessPool:
+                text = "a process that imports was killed"
+                raise BootunionError("program-failed", text, subject=file.name) from None
     if errors:
-        raise errors[0]
+        raise _all_of(errors, wanted)
     return [done[file] for file in files]
 
 
-def _worker() -> None:
-    # Ctrl-C reaches the whole process group: the parent decides, a worker ends its package.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def _size(file: Path) -> int:
+    # The largest first: a large one that begins last would keep one core busy alone.
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
 
 
-def import_deb(file: Path, store: Path, signer: Signer, by_source: dict[str, Manifest]) -> Manifest:
-    """Import one .deb. Raises BootunionError deb-invalid, member-invalid, disk-full …"""
+def _all_of(errors: dict[Path, BootunionError], order: Sequence[Path]) -> BootunionError:
+    ordered = [errors[file] for file in order if file in errors]
+    if len(ordered) == 1:
+        return ordered[0]
+    words = [str(error) for error in ordered[:_MOST_NAMED]]
+    if len(ordered) > _MOST_NAMED:
+        words.append(f"and {len(ordered) - _MOST_NAMED} more")
+    text = f"{len(ordered)} files were not imported: {'; '.join(words)}"
+    return BootunionError(ordered[0].code, text)
+
+
+@contextlib.contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool that, left by an exception, stops its workers' packages instead of finishing them."""
+    with ProcessPoolExecutor(workers, initializer=_start_worker) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in multiprocessing.active_children():
+                child.terminate()
+            raise
+
+
+class _Worker:
+    """What a worker process knows about itself."""
+
+    busy = False
+    stopping = False
+
+
+def _start_worker() -> None:
+    for number in _SIGNALS:
+        signal.signal(number, _stop)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
+
+
+def _follow(sentinel: int) -> None:
+    # When the parent is killed there is nobody left to hand out work, or to end this process.
+    multiprocessing.connection.wait([sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _stop(*_: object) -> None:
+    """A signal: leave the package, so that its workspace is removed; take no other."""
+    again, _Worker.stopping = _Worker.stopping, True
+    if _Worker.busy and not again:  # Ctrl-C comes from the terminal and from the parent
+        raise KeyboardInterrupt
+    if multiprocessing.connection.wait([_parent_sentinel()], 0):
+        os._exit(1)
+
+
+def _parent_sentinel() -> int:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    return parent.sentinel
+
+
+def _import_one(
+    file: Path, store: Path, signer: Sign, by_source: dict[str, Manifest], threads: int
+) -> Manifest:
+    _Worker.busy = True
+    try:
+        if _Worker.stopping:
+            raise KeyboardInterrupt
+        return import_deb(file, store, signer, by_source, threads)
+    finally:
+        _Worker.busy = False
+
+
+def import_deb(
+    file: Path, store: Path, signer: Sign, by_source: dict[str, Manifest], threads: int = 0
+) -> Manifest:
+    """Import one .deb, compressing with `threads` (0: all cores).
+
+    Raises BootunionError deb-invalid, member-invalid, path-conflict, overlay-marker, disk-full …
+    """
     control = deb.read_control(file)
-    sha256 = packaging.digest(file)
+    try:
+        sha256 = packaging.digest(file)
+    except OSError as error:
+        text = f"cannot be read: {error.strerror}"
+        raise BootunionError("file-missing", text, subject=str(file)) from None
     found = by_source.get(sha256)
     if found is not None:
         return found
-    source = Source("deb", file.name[:255], sha256)
-    about = deb.describe(control)
+    # A manifest has no control characters in names; the digest says which file it was.
+    name = "".join(char if char.isprintable() else "?" for char in file.name)[:255]
     return packaging.write_package(
         Store(store),
         deb.members(file, control),
-        about,
-        source,
+        deb.describe(control),
+        Source("deb", name, sha256),
         signer,
-        newest=deb.build_time(file),
+        processors=threads,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple, cast
@@ -14,8 +13,8 @@ from bootunion.errors import BootunionError
 from bootunion.manifest import Contents, Manifest, Source
 from bootunion.package import Image
 
-from . import reproducible, run
-from .members import Member, Recorder
+from . import reproducible, squashfs
+from .members import Member, Recorder, closing
 from .store import Store, pack_contents
 
 Sign = Callable[[bytes, str], bytes]
@@ -44,26 +43,35 @@ class Description(NamedTuple):
 
 def write_package(
     store: Store, members: Iterable[Member], about: Description, source: Source | None,
-    sign: Sign, *, kind: str = "directory", newest: int = reproducible.EPOCH,
+    sign: Sign, *, kind: str = "directory", processors: int = 0,
 ) -> Manifest:  # fmt: skip
     """Make a package of `members` and put it into the store.
 
-    Without a `source` it is the tar stream itself, called `kind`. `newest` is the time (seconds
-    since 1970) that the root directory gets and that no member may be newer than. Raises
-    BootunionError name-invalid, member-invalid, disk-full, program-failed; then the store is as
-    it was.
+    Without a `source` it is the tar stream itself, called `kind`. `processors` bounds the threads
+    that compress (0: all). Raises BootunionError name-invalid, member-invalid, overlay-marker,
+    path-conflict, disk-full, program-failed; then the store is as it was.
     """
     about.check()
-    with store.workspace() as workspace:
+    with store.workspace() as workspace, closing(members):
         image_file = workspace / "image"
-        recorder = Recorder(about.name, reproducible.EPOCH, newest)
-        stream = _make_squashfs(image_file, members, recorder, about.name)
+        recorder = Recorder(about.name, reproducible.EPOCH)
+        stream = hashlib.sha256()
+
+        def feed(pipe: IO[bytes]) -> None:
+            sink = cast("IO[bytes]", pipe if source else _HashingSink(pipe, stream))
+            with tarfile.open(
+                fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT, bufsize=_CHUNK,
+                encoding="utf-8", errors="surrogateescape",
+            ) as archive:  # fmt: skip
+                recorder.pass_on(members, archive)
+
+        squashfs.pack(image_file, feed, what=f"packing {about.name}", processors=processors)
         image = append_tree(image_file)
         packed = pack_contents(list(recorder.entries.values()))
         made = Manifest(
             **about._asdict(),
             image=image,
-            source=source or Source(kind, "", stream),
+            source=source or Source(kind, "", stream.hexdigest()),
             contents=Contents(hashlib.sha256(packed).hexdigest(), len(packed)),
         )
         payload = made.encode()
@@ -73,50 +81,15 @@ def write_package(
     return made
 
 
-def _make_squashfs(image: Path, members: Iterable[Member], recorder: Recorder, name: str) -> str:
-    """Feed `members` to sqfstar; gives the SHA-256 of the tar stream."""
-    argv = ["sqfstar", *reproducible.SQUASHFS_OPTIONS, "-quiet", "-no-progress", "-exit-on-error",
-            str(image)]  # fmt: skip
-    with (
-        tempfile.TemporaryFile() as said,
-        run.popen(
-            argv,
-            stdin=-1,
-            stdout=said,
-            stderr=said,
-            env={"SOURCE_DATE_EPOCH": str(recorder.newest)},
-        ) as child,
-    ):
-        assert child.stdin is not None
-        sink = _HashingSink(child.stdin)
-        out = cast("IO[bytes]", sink)  # tarfile only calls write()
-        try:
-            with tarfile.open(
-                fileobj=out, mode="w|", format=tarfile.PAX_FORMAT,
-                encoding="utf-8", errors="surrogateescape",
-            ) as archive:  # fmt: skip
-                recorder.pass_on(members, archive)
-            child.stdin.close()
-        except tarfile.ReadError as error:
-            text = f"its file part is damaged: {error}"
-            raise BootunionError("deb-invalid", text, subject=name) from None
-        except BrokenPipeError:
-            pass  # sqfstar said why; its status tells
-        status = child.wait()
-        said.seek(0)
-        words = said.read()
-    if status != 0:
-        raise run.failure(argv, status, words, what=f"packing {name}")
-    return sink.state.hexdigest()
-
-
 class _HashingSink:
-    def __init__(self, pipe: IO[bytes]) -> None:
+    """A pipe that hashes what is written to it; tarfile calls nothing but write()."""
+
+    def __init__(self, pipe: IO[bytes], state: hashlib._Hash) -> None:
         self._pipe = pipe
-        self.state = hashlib.sha256()
+        self._state = state
 
     def write(self, data: bytes) -> int:
-        self.state.update(data)
+        self._state.update(data)
         return self._pipe.write(data)
 
 

@@ -14,9 +14,11 @@ SQUASHFS_OPTIONS = (
     # 32 KiB blocks mount faster and pin less memory than the default 128 KiB at little size
     # (docs/measurements.md).
     "-comp", "zstd", "-b", "32K",
-    # Times come from SOURCE_DATE_EPOCH (see `packaging`): sqfstar 4.5.1 ignores -root-time and
-    # gives the root directory the time of day.
-    "-reproducible",
+    "-reproducible", "-mkfs-time", "0",
+    # The inode table stays as it is, so that `squashfs` can set the root directory's time.
+    "-noI",
+    # Without a bound each sqfstar takes a quarter of the memory, and one runs on each core.
+    "-mem", "256M",
     # sqfstar takes the root directory's attributes from here, never from the tar's "./" entry.
     "-root-mode", "0755", "-root-uid", "0", "-root-gid", "0",
 )  # fmt: skip

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
+import hashlib
 import os
 import shutil
+import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +29,7 @@ from bootunion.manifest import Manifest
 from . import reproducible
 
 _ASIDE = ".new-"
+_BRAND_NEW = 60.0  # seconds between making a file aside and locking it, with a wide margin
 _MAX_CONTENTS_TEXT = 1 << 30
 
 
@@ -55,6 +60,7 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         fd, aside = tempfile.mkstemp(prefix=_ASIDE, dir=path.parent)
         try:
             with os.fdopen(fd, "wb") as file:
+                fcntl.flock(fd, fcntl.LOCK_EX)
                 file.write(data)
                 file.flush()
                 os.fchmod(file.fileno(), mode)
@@ -64,6 +70,47 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
             Path(aside).unlink(missing_ok=True)
             raise
         sync_directory(path.parent)
+
+
+@contextlib.contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Hold a lock on a file or directory; the kernel lets go of it when this process dies."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _remove(directory: Path) -> None:
+    """Remove a directory, also when a signal's exception comes in the middle of it."""
+    try:
+        shutil.rmtree(directory, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+
+
+def _remove_abandoned(aside: Path) -> None:
+    """Remove what a killed run left; what a living one works on is locked, or brand-new."""
+    try:
+        fd = os.open(aside, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        status = os.fstat(fd)
+        if time.time() - status.st_ctime < _BRAND_NEW:
+            return
+        if stat.S_ISDIR(status.st_mode):
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            aside.unlink(missing_ok=True)
+    except BlockingIOError:
+        pass
+    finally:
+        os.close(fd)
 
 
 class Store:
@@ -79,6 +126,8 @@ class Store:
         with refusing_full_disk(self.path):
             for directory in (self.packages, self.lists):
                 directory.mkdir(parents=True, exist_ok=True)
+            for aside in (*self.packages.glob(f"{_ASIDE}*"), *self.lists.rglob(f"{_ASIDE}*")):
+                _remove_abandoned(aside)
         return self
 
     @contextlib.contextmanager
@@ -87,22 +136,38 @@ class Store:
         with refusing_full_disk(self.path):
             path = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=self.packages))
             try:
-                yield path
+                with _held(path):
+                    yield path
             finally:
-                shutil.rmtree(path, ignore_errors=True)
+                _remove(path)
 
     def add(self, image: Path, described: Manifest, envelope: bytes, entries: bytes) -> None:
-        """Put a finished package in place; `image` is moved (it lies in a `workspace`)."""
+        """Put a finished package in place; `image` is moved (it lies in a `workspace`).
+
+        The manifest comes last, after the others are on the disk under their names; when it does
+        not come to that, they are taken away again.
+        """
         stem = self.packages / described.stem
-        write_atomic(stem.with_name(stem.name + package.CONTENTS_SUFFIX), entries)
-        fd = os.open(image, os.O_RDONLY | os.O_CLOEXEC)
+        final = self.packages / described.file_name
+        listing = stem.with_name(stem.name + package.CONTENTS_SUFFIX)
+        manifest_file = stem.with_name(stem.name + package.MANIFEST_SUFFIX)
+        new = [path for path in (manifest_file, listing, final) if not path.exists()]
         try:
-            os.fchmod(fd, 0o644)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        image.rename(self.packages / described.file_name)
-        write_atomic(stem.with_name(stem.name + package.MANIFEST_SUFFIX), envelope)
+            write_atomic(listing, entries)
+            fd = os.open(image, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fchmod(fd, 0o644)
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            image.rename(final)
+            sync_directory(self.packages)
+            write_atomic(manifest_file, envelope)
+        except BaseException:
+            # The manifest first: one that is there says that the package is complete.
+            for path in new:
+                path.unlink(missing_ok=True)
+            raise
 
     def stems(self) -> list[str]:
         """The stems of all packages that have a manifest, sorted."""
@@ -166,8 +231,6 @@ def pack_contents(entries: list[Entry]) -> bytes:
 
 def unpack_contents(data: bytes, described: Manifest) -> list[Entry]:
     """The entries of a contents file, checked against the manifest before it is unpacked."""
-    import hashlib  # noqa: PLC0415
-
     name = described.stem + package.CONTENTS_SUFFIX
     expected = (described.contents.size, described.contents.sha256)
     if (len(data), hashlib.sha256(data).hexdigest()) != expected:
