@@ -1,0 +1,246 @@
+"""One table of every refusal: its stable code, exit status, cause and way out.
+
+A code is an interface: scripts match it, the console shows it, `boot.json` stores it. It is never
+renamed; a new cause gets a new code. docs/errors.md is made from this table.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+# Exit statuses of the command line. One per kind of trouble, so that a pipeline can tell
+# "your input is wrong" from "the package is not what was signed" without reading text.
+EXIT_FAILED = 1  # something outside failed (a program, the kernel, the disk)
+EXIT_USAGE = 2  # the command's own words are wrong (click's number)
+EXIT_INPUT = 3  # a file that a person wrote or named is wrong
+EXIT_UNTRUSTED = 4  # a signature, a digest or a rule of trust does not hold
+EXIT_PLAN = 5  # the plan says that this root would not boot
+EXIT_INTERRUPTED = 130  # Ctrl-C or SIGTERM; nothing half-written is left
+
+
+class Code(NamedTuple):
+    """What a code means: `status` is the exit status, the rest is text for docs/errors.md."""
+
+    status: int
+    cause: str
+    way_out: str
+
+
+# Sorted by code.
+CODES: dict[str, Code] = {
+    "agent-failed": Code(
+        EXIT_FAILED,
+        "The agent met something that it does not know.",
+        "This is a mistake in bootunion: please report it with the sentence.",
+    ),
+    "apt-failed": Code(
+        EXIT_FAILED,
+        "apt could not resolve or download the packages.",
+        "Read apt's words; often a misspelt package or no network.",
+    ),
+    "architecture-mismatch": Code(
+        EXIT_UNTRUSTED,
+        "The list was made for another machine architecture.",
+        "Use a list that was composed for this architecture.",
+    ),
+    "cmdline-invalid": Code(
+        EXIT_INPUT,
+        "A bootunion parameter on the kernel command line has no valid value.",
+        "Correct it; bootunion's parameters are in docs/kernel-command-line.md.",
+    ),
+    "contents-invalid": Code(
+        EXIT_INPUT,
+        "A package's contents file is not what the manifest describes.",
+        "Import or build the package again.",
+    ),
+    "contents-mismatch": Code(
+        EXIT_UNTRUSTED,
+        "A contents file's size or digest differs from the signed manifest.",
+        "Fetch the contents file again, or import the package again.",
+    ),
+    "deb-invalid": Code(
+        EXIT_INPUT,
+        "A file is not a Debian package, or a damaged one.",
+        "Download it again.",
+    ),
+    "device-timeout": Code(
+        EXIT_FAILED,
+        "The device named by bootunion.store= did not appear in time.",
+        "Check the device and its name; bootunion.timeout= gives it more seconds.",
+    ),
+    "disk-full": Code(
+        EXIT_FAILED,
+        "There is no space left where the result would be written.",
+        "Free space, or choose another store or TMPDIR.",
+    ),
+    "envelope-invalid": Code(
+        EXIT_UNTRUSTED,
+        "A signed file is not a DSSE envelope in the strict form that bootunion reads.",
+        "Write the file again with `bootunion sign`; a damaged store needs a new copy.",
+    ),
+    "exists": Code(
+        EXIT_INPUT,
+        "A file that would be written is already there with other content.",
+        "Choose another name, or take the old one away first.",
+    ),
+    "file-changed": Code(
+        EXIT_UNTRUSTED,
+        "A package file's size differs from the signed list.",
+        "Fetch or copy the package into the store again.",
+    ),
+    "file-invalid": Code(
+        EXIT_UNTRUSTED,
+        "A name in the store is not a regular file (a link, a directory, a pipe, a device).",
+        "Put the real file in its place.",
+    ),
+    "file-missing": Code(
+        EXIT_FAILED,
+        "A file that is needed is not there.",
+        "Fetch or copy it; `bootunion verify` lists everything that a list needs.",
+    ),
+    "file-too-large": Code(
+        EXIT_UNTRUSTED,
+        "A file is larger than its kind may be, so it was not read.",
+        "Replace it: no valid file of this kind is that large.",
+    ),
+    "json-invalid": Code(
+        EXIT_UNTRUSTED,
+        "Text is not JSON in the strict form (no duplicate keys, no floats, bounded depth).",
+        "Write the file again with bootunion.",
+    ),
+    "kernel-call": Code(
+        EXIT_FAILED,
+        "The kernel refused a system call of the plan.",
+        "Read the cause; often a module (loop, dm-verity, squashfs, overlay) is missing.",
+    ),
+    "kernel-mismatch": Code(
+        EXIT_UNTRUSTED,
+        "The list was made for another kernel release than the one that runs.",
+        "Boot the kernel of the list, or compose the list again for this kernel.",
+    ),
+    "key-invalid": Code(
+        EXIT_INPUT,
+        "A file does not hold an Ed25519 key in PEM.",
+        "Make one with `bootunion keygen`.",
+    ),
+    "list-expired": Code(
+        EXIT_UNTRUSTED,
+        "The list's expiry lies in the past.",
+        "Compose and sign a new generation.",
+    ),
+    "list-invalid": Code(
+        EXIT_UNTRUSTED,
+        "A system list has a missing, unknown or impossible field.",
+        "Compose the list again with this version of bootunion.",
+    ),
+    "list-misplaced": Code(
+        EXIT_UNTRUSTED,
+        "A list's signed name or generation is not the one it is stored under.",
+        "Put the file where its own name says, or fetch the right one.",
+    ),
+    "list-missing": Code(
+        EXIT_FAILED,
+        "The store has no list of that name or generation.",
+        "Check bootunion= and the store's lists/ directory.",
+    ),
+    "manifest-invalid": Code(
+        EXIT_UNTRUSTED,
+        "A manifest has a missing, unknown or impossible field.",
+        "Import or build the package again.",
+    ),
+    "manifest-mismatch": Code(
+        EXIT_UNTRUSTED,
+        "A manifest and the list do not describe the same package.",
+        "Compose the list again from the packages that are in the store.",
+    ),
+    "member-invalid": Code(
+        EXIT_INPUT,
+        "A package has a path or an attribute that no package may have.",
+        "The package's maker must change it; bootunion leaves nothing out silently.",
+    ),
+    "name-invalid": Code(
+        EXIT_INPUT,
+        "A name or version has a character that a package name may not have.",
+        "Use letters, digits and . + ~ - _ : only; never a slash or `..`.",
+    ),
+    "overlay-marker": Code(
+        EXIT_INPUT,
+        "A package has a whiteout or an attribute that steers overlayfs.",
+        "The package's maker must take it out: it would hide or replace other packages' files.",
+    ),
+    "path-conflict": Code(
+        EXIT_INPUT,
+        "A package has one path twice, or a file below something that is no directory.",
+        "The package's maker must change it; on a merged /usr, /bin/x and /usr/bin/x are one path.",
+    ),
+    "privilege-missing": Code(
+        EXIT_FAILED,
+        "This step mounts file systems and needs root.",
+        "Run it as root (sudo).",
+    ),
+    "program-failed": Code(
+        EXIT_FAILED,
+        "A program that bootunion starts ended with an error.",
+        "Its own words stand behind the sentence.",
+    ),
+    "program-missing": Code(
+        EXIT_FAILED,
+        "A program that bootunion starts is not installed.",
+        "Install the Debian package that the sentence names.",
+    ),
+    "root-hash-mismatch": Code(
+        EXIT_UNTRUSTED,
+        "A package's blocks do not hash to its root hash.",
+        "Fetch or import the package again: the file is damaged or was changed.",
+    ),
+    "secret-found": Code(
+        EXIT_INPUT,
+        "Composing left a private key that would be baked into every machine.",
+        "Remove it with a command in the system.yaml.",
+    ),
+    "signature-invalid": Code(
+        EXIT_UNTRUSTED,
+        "A signature by a trusted key does not fit the signed bytes.",
+        "Fetch the file again; when it is right, sign it again.",
+    ),
+    "signature-untrusted": Code(
+        EXIT_UNTRUSTED,
+        "Fewer trusted keys of the role have signed than the trust store asks for.",
+        "Sign with a key of the trust store, or add the key to the machine's trust store.",
+    ),
+    "sources-missing": Code(
+        EXIT_INPUT,
+        "There is no apt source for a suite of the system.yaml.",
+        "Add it to the host's apt sources, or give `sources` in the system.yaml.",
+    ),
+    "system-invalid": Code(
+        EXIT_INPUT,
+        "A system.yaml has an unknown, missing or impossible key.",
+        "docs/formats.md lists the keys.",
+    ),
+    "trust-invalid": Code(
+        EXIT_INPUT,
+        "The trust store is not in the form that bootunion reads.",
+        "Make it with `bootunion keygen`.",
+    ),
+    "upper-unsupported": Code(
+        EXIT_PLAN,
+        "The list asks for an upper that cannot be made here.",
+        "Use `volatile`, `none`, or a store that is writable.",
+    ),
+    "verity-invalid": Code(
+        EXIT_UNTRUSTED,
+        "A package file's verity superblock does not fit its manifest.",
+        "Fetch or import the package again.",
+    ),
+    "verity-io": Code(
+        EXIT_UNTRUSTED,
+        "A package's file system could not be mounted through dm-verity.",
+        "The package is damaged: fetch or copy it into the store again.",
+    ),
+    "whiteout-found": Code(
+        EXIT_INPUT,
+        "A maintainer script took away a package's file.",
+        "Name the path under `allow-whiteouts` in the system.yaml when that is meant.",
+    ),
+}

@@ -1,0 +1,40 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+DIRECTORY = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+store_option = click.option(
+    "--store", "store_path", type=DIRECTORY, default=Path("/pkgs"), show_default=True,
+    envvar="BOOTUNION_STORE", show_envvar=True, help="Directory of packages and lists.",
+)  # fmt: skip
+trust_option = click.option(
+    "--trust", "trust_path", type=DIRECTORY, default=Path("/etc/bootunion/trust"),
+    show_default=True, envvar="BOOTUNION_TRUST", show_envvar=True,
+    help="Directory with trust.json.",
+)  # fmt: skip
+generation_option = click.option(
+    "--generation", type=click.IntRange(1), default=None, help="Not the current one."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+def package_key_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say how packages are signed."""
+    for option in (
+        click.option("--sign-command", default="", metavar="COMMAND",
+                     help="Program that signs: bytes on its standard input, the 64-byte "
+                          "signature on its output; --package-key is then the public key."),
+        click.option("--package-key", type=FILE, required=True,
+                     envvar="BOOTUNION_PACKAGE_KEY", show_envvar=True,
+                     help="Key that signs manifests (PEM)."),
+    ):  # fmt: skip
+        function = option(function)
+    return function
