@@ -17,6 +17,7 @@ REBOOT = "reboot"
 SHELL = "shell"
 ON_FAILURE = (HALT, POWEROFF, REBOOT, SHELL)
 DEFAULT_TIMEOUT = 90
+DEFAULT_REBOOTS = 3
 _DIRECTORY = re.compile(r"/(?:[A-Za-z0-9@][A-Za-z0-9@._-]*)?(?:/[A-Za-z0-9@][A-Za-z0-9@._-]*)*\Z")
 _SEPARATE = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
 
@@ -26,7 +27,8 @@ class Settings(NamedTuple):
 
     `list_name` "" means that bootunion is not wanted. `generation` 0 means the store's current
     one. `store` is a device ("" for the file system at the sysroot), `directory` the store's place
-    in that file system, `timeout` seconds to wait for the device.
+    in that file system, `timeout` seconds to wait for the device, `reboots` how often in a row a
+    refusal may reboot the machine.
     """
 
     list_name: str = ""
@@ -35,6 +37,7 @@ class Settings(NamedTuple):
     directory: str = "/"
     timeout: int = DEFAULT_TIMEOUT
     on_failure: str = HALT
+    reboots: int = DEFAULT_REBOOTS
 
 
 def split(text: str) -> list[tuple[str, str | None]]:
@@ -114,4 +117,5 @@ _READERS = {
     "bootunion.dir": ("directory", _directory),
     "bootunion.timeout": ("timeout", _number),
     "bootunion.on-failure": ("on_failure", _action),
+    "bootunion.reboots": ("reboots", _number),
 }

@@ -43,6 +43,11 @@ CODES: dict[str, Code] = {
         "The list was made for another machine architecture.",
         "Use a list that was composed for this architecture.",
     ),
+    "below-floor": Code(
+        EXIT_UNTRUSTED,
+        "The generation is lower than the floor of a list that this machine has booted.",
+        "Boot a newer generation; a floor is there to keep withdrawn ones from coming back.",
+    ),
     "cmdline-invalid": Code(
         EXIT_INPUT,
         "A bootunion parameter on the kernel command line has no valid value.",
@@ -163,6 +168,16 @@ CODES: dict[str, Code] = {
         "A name or version has a character that a package name may not have.",
         "Use letters, digits and . + ~ - _ : only; never a slash or `..`.",
     ),
+    "no-generation-left": Code(
+        EXIT_FAILED,
+        "No generation of the list may or can be booted.",
+        "Each refusal has its own way out; `bootunion doctor` reads the reports in the store.",
+    ),
+    "not-booted": Code(
+        EXIT_FAILED,
+        "This system was not booted from a list.",
+        "Run it on a machine that bootunion's agent has booted.",
+    ),
     "overlay-marker": Code(
         EXIT_INPUT,
         "A package has a whiteout or an attribute that steers overlayfs.",
@@ -213,10 +228,25 @@ CODES: dict[str, Code] = {
         "There is no apt source for a suite of the system.yaml.",
         "Add it to the host's apt sources, or give `sources` in the system.yaml.",
     ),
+    "state-invalid": Code(
+        EXIT_UNTRUSTED,
+        "The machine's memory of a list is damaged; it starts anew.",
+        "Nothing need be done; the tries, the last good generation and the floor are forgotten.",
+    ),
+    "state-unwritable": Code(
+        EXIT_FAILED,
+        "The store takes no writes, so no try can be counted.",
+        "Make the store writable, or its disk larger.",
+    ),
     "system-invalid": Code(
         EXIT_INPUT,
         "A system.yaml has an unknown, missing or impossible key.",
         "docs/formats.md lists the keys.",
+    ),
+    "tries-exhausted": Code(
+        EXIT_FAILED,
+        "A generation was booted as often as its list allows and never marked good.",
+        "Look at its reports with `bootunion doctor`, then compose a better one.",
     ),
     "trust-invalid": Code(
         EXIT_INPUT,

@@ -5,7 +5,8 @@ The planner makes a tuple of these and `initrd.executor` carries them out; `boot
 the executor's business.
 
 `layer` is the layer's position in the list, 0 at the top, and ties the operations of one package
-together: what one makes (a loop device, a verity device, a mount) the next one takes.
+together: what one makes (a loop device, a verity device, a mount) the next one takes. When an
+`optional` one fails, the layer is left out and the rest goes on.
 """
 
 from __future__ import annotations
@@ -28,22 +29,29 @@ class AttachLoop(NamedTuple):
     layer: int
     file: str
     size: int
+    optional: bool = False
 
     def describe(self) -> str:
         return f"attach {self.file} ({self.size} bytes) to a loop device, read-only"
 
 
 class CreateVerity(NamedTuple):
-    """A dm-verity device over the layer's loop device; every read is checked from here on."""
+    """A dm-verity device over the layer's loop device; every read is checked from here on.
+
+    `corruption` says what a bad block does: one of `systemlist.CORRUPTIONS`.
+    """
 
     layer: int
     package: str
     data_blocks: int
     root_hash: str
     salt: str
+    optional: bool = False
+    corruption: str = "eio"
 
     def describe(self) -> str:
-        return f"bind {self.package} to root hash {self.root_hash} by dm-verity"
+        text = f"bind {self.package} to root hash {self.root_hash} by dm-verity"
+        return text if self.corruption == "eio" else f"{text}; a bad block means {self.corruption}"
 
 
 class MountImage(NamedTuple):
@@ -52,6 +60,7 @@ class MountImage(NamedTuple):
     layer: int
     package: str
     format: str
+    optional: bool = False
 
     def describe(self) -> str:
         return f"mount {self.package} ({self.format}), read-only"

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from . import operations as op
 from .errors import BootunionError
 from .operations import Operation
-from .systemlist import UPPER_NONE, UPPER_VOLATILE, SystemList
+from .systemlist import OPTIONAL, UPPER_NONE, UPPER_VOLATILE, SystemList
 
 STORE_MOUNT_POINT = "/pkgs"
 
@@ -29,15 +29,16 @@ ARCHITECTURES = {
 # At shutdown systemd would try to unmount the store, fail (the layers' loop devices hold it) and
 # say so in red. Without default dependencies the mount is left to systemd-shutdown's last pass.
 _KEEP_STORE_MOUNTED = "[Unit]\nDefaultDependencies=no\n"
+# Units that the list names must be up before bootunion-good.service, which waits for this target.
+_COMPLETE_FILE = "systemd/system/boot-complete.target.d/50-bootunion.conf"
 _KEEP_STORE_FILE = "systemd/system/pkgs.mount.d/50-bootunion.conf"
 
 
 class Machine(NamedTuple):
-    """What the plan has to know of the machine: `uname -m`, `uname -r`, seconds since 1970."""
+    """What the plan has to know of the machine: `uname -m` and `uname -r`."""
 
     architecture: str
     kernel: str
-    now: int
 
 
 class Places(NamedTuple):
@@ -62,9 +63,6 @@ def refusals(system: SystemList, machine: Machine) -> tuple[BootunionError, ...]
     if system.kernel not in ("", machine.kernel):
         text = f"the list is for kernel {system.kernel}, {machine.kernel} is running"
         found.append(BootunionError("kernel-mismatch", text, subject=subject))
-    if system.expires and machine.now >= system.expires:
-        text = f"the list expired {machine.now - system.expires} seconds ago"
-        found.append(BootunionError("list-expired", text, subject=subject))
     if system.upper not in (UPPER_VOLATILE, UPPER_NONE):
         text = f"the upper `{system.upper}` is not available in this version"
         found.append(BootunionError("upper-unsupported", text, subject=subject))
@@ -83,9 +81,18 @@ def for_boot(system: SystemList, places: Places) -> tuple[Operation, ...]:
         _overlay(system, root, upper),
         op.PlaceStore(root + STORE_MOUNT_POINT),
         op.WriteFile(f"{places.run}/{_KEEP_STORE_FILE}", _KEEP_STORE_MOUNTED),
+        *_boot_complete(system, places),
         op.ReplaceSysroot(places.sysroot, root),
         op.RemoveWorkspace(workspace),
     )
+
+
+def _boot_complete(system: SystemList, places: Places) -> tuple[Operation, ...]:
+    if not system.good_when:
+        return ()
+    units = " ".join(system.good_when)
+    text = f"[Unit]\nRequires={units}\nAfter={units}\n"
+    return (op.WriteFile(f"{places.run}/{_COMPLETE_FILE}", text),)
 
 
 def for_namespace(
@@ -111,11 +118,14 @@ def _overlay(system: SystemList, path: str, upper: str) -> Operation:
 def _layers(system: SystemList, *, verity: bool) -> list[Operation]:
     steps: list[Operation] = []
     for index, layer in enumerate(system.layers):
-        image = layer.image
-        steps.append(op.AttachLoop(index, layer.file_name, image.size))
+        image, optional = layer.image, layer.need == OPTIONAL
+        steps.append(op.AttachLoop(index, layer.file_name, image.size, optional))
         if verity:
             steps.append(
-                op.CreateVerity(index, layer.name, image.data_blocks, image.root_hash, image.salt)
-            )
-        steps.append(op.MountImage(index, layer.name, image.format))
+                op.CreateVerity(
+                    index, layer.name, image.data_blocks, image.root_hash, image.salt,
+                    optional, system.corruption,
+                )
+            )  # fmt: skip
+        steps.append(op.MountImage(index, layer.name, image.format, optional))
     return steps

@@ -23,12 +23,25 @@ MAX_TIME = 1 << 40
 
 LIST_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
 KERNEL_RELEASE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~_-]{0,63}\Z|\Z")
+GENERATION = re.compile(r"[1-9][0-9]{0,15}\Z")
+"""A generation as it stands in file names."""
+
 UPPER_VOLATILE = "volatile"
 UPPER_NONE = "none"
 UPPER_PERSISTENT = "persistent"
 UPPERS = (UPPER_VOLATILE, UPPER_NONE, UPPER_PERSISTENT)
 REQUIRED = "required"
 OPTIONAL = "optional"
+EIO = "eio"
+RESTART = "restart"
+PANIC = "panic"
+CORRUPTIONS = (EIO, RESTART, PANIC)
+"""What a block that does not fit its root hash does to the running machine."""
+
+DEFAULT_TRIES = 3
+MAX_TRIES = 100
+# systemd.unit(5): letters, digits, ":-_.\@"; a type behind the last dot.
+UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]{1,200}\.(?:service|socket|target|mount|path|timer)\Z")
 _CODE = "list-invalid"
 
 
@@ -75,7 +88,9 @@ class SystemList(NamedTuple):
     """A system list. `layers` are top first; `created` and `expires` are seconds since 1970.
 
     `expires` 0 means never, `kernel` "" that no kernel release is required. `namespace` is the
-    digest of the merged namespace (see `merge.namespace_digest`).
+    digest of the merged namespace (see `merge.Namespace.digest`). `tries` bounds the boots that do
+    not end with the generation marked good (0: no bound), `corruption` is one of `CORRUPTIONS`,
+    `good_when` the units that must be up before the generation is marked good.
     """
 
     name: str
@@ -89,6 +104,9 @@ class SystemList(NamedTuple):
     namespace: str
     expires: int = 0
     shadowings: tuple[Shadowing, ...] = ()
+    tries: int = DEFAULT_TRIES
+    corruption: str = EIO
+    good_when: tuple[str, ...] = ()
 
     def encode(self) -> bytes:
         """The payload that is signed."""
@@ -106,6 +124,9 @@ class SystemList(NamedTuple):
                 "upper": self.upper,
                 "shadowings": [one._asdict() for one in self.shadowings],
                 "namespace": self.namespace,
+                "tries": self.tries,
+                "corruption": self.corruption,
+                "good_when": list(self.good_when),
             }
         )
 
@@ -130,11 +151,17 @@ def decode(payload: bytes, *, subject: str) -> SystemList:
         namespace=fields.text("namespace", pattern=HEX_DIGEST),
         expires=fields.integer("expires", 0, MAX_TIME),
         shadowings=tuple(_shadowing(one) for one in fields.objects("shadowings", 1 << 16)),
+        tries=fields.integer("tries", 0, MAX_TRIES),
+        corruption=fields.choice("corruption", CORRUPTIONS),
+        good_when=fields.texts("good_when", most=64),
     )
     fields.done()
     if not result.layers:
         raise fields.wrong("is empty", "layers")
     _refuse_twins(result.layers, fields)
+    for unit in result.good_when:
+        if UNIT.match(unit) is None:
+            raise fields.wrong(f"holds {unit[:80]!r}, which is no unit", "good_when")
     return result
 
 

@@ -158,13 +158,21 @@ def unpack_superblock(block: bytes) -> Superblock:
     return Superblock(uuid, count, salt[:salt_size].hex())
 
 
+CORRUPTION_OPTIONS = {
+    "eio": "",
+    "restart": "1 restart_on_corruption",
+    "panic": "1 panic_on_corruption",
+}
+"""The target's optional parameters by what a list says of corruption: a count, then the words."""
+
+
 def table_line(
     device: str, data_blocks: int, root_hash: str, salt: str, *, options: str = ""
 ) -> str:
     """The parameters of the kernel's `verity` target for a package on `device`.
 
     Data and tree are on the same device. `options` is the text of optional parameters, such as
-    "1 panic_on_corruption".
+    those of `CORRUPTION_OPTIONS`.
     """
     line = (
         f"1 {device} {device} {BLOCK_SIZE} {BLOCK_SIZE} {data_blocks} {data_blocks + 1} "

@@ -151,8 +151,9 @@ def boot(
     *,
     memory: int = 2048,
     show: bool = False,
+    keep_writes: bool = False,
 ) -> Iterator[Machine]:
-    """A machine with `disk` (its writes are thrown away) and its console in `log`."""
+    """A machine with `disk` and its console in `log`; writes are thrown away unless kept."""
     log.parent.mkdir(parents=True, exist_ok=True)
     how = accelerator(kernel)
     argv = [
@@ -160,7 +161,7 @@ def boot(
         "-display", "none", "-no-reboot", "-monitor", "none", "-serial", "stdio",
         "-kernel", str(kernel), "-initrd", str(initrd),
         "-append", f"console=ttyS0 panic=1 {cmdline}",
-        "-drive", f"file={disk},if=virtio,format=raw,snapshot=on",
+        "-drive", f"file={disk},if=virtio,format=raw,snapshot={'off' if keep_writes else 'on'}",
         "-device", f"isa-debug-exit,iobase={EXIT_PORT:#x},iosize=4",
         "-object", "rng-random,filename=/dev/urandom,id=rng", "-device", "virtio-rng-pci,rng=rng",
         "-nic", "none",

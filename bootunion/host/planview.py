@@ -6,7 +6,7 @@ import os
 import time
 from typing import NamedTuple
 
-from bootunion import checks, manifest, merge, operations, plan, systemlist, trust
+from bootunion import checks, choice, manifest, merge, operations, plan, systemlist, trust
 from bootunion.errors import BootunionError
 from bootunion.merge import Namespace
 from bootunion.systemlist import Layer, SystemList
@@ -46,9 +46,10 @@ class Preview(NamedTuple):
         return not (fatal or self.refusals or any(row.problem for row in self.rows))
 
 
-def machine(kernel: str, system: SystemList) -> plan.Machine:
-    """The machine to plan for: this one's architecture, `kernel` or the list's own kernel."""
-    return plan.Machine(os.uname().machine, kernel or system.kernel, int(time.time()))
+def refusals(system: SystemList, kernel: str) -> tuple[BootunionError, ...]:
+    """Why a machine of this architecture that runs `kernel` would refuse the list now."""
+    machine = plan.Machine(os.uname().machine, kernel or system.kernel)
+    return (*plan.refusals(system, machine), *choice.expired(system, int(time.time())))
 
 
 def read_list(
@@ -109,7 +110,7 @@ def preview(store: Store, trusted: trust.Trust, name: str, generation: int, kern
     )
     return Preview(
         system, signers, rows, merged, checks.check(system, merged),
-        plan.refusals(system, machine(kernel, system)), plan.for_boot(system, plan.Places()),
+        refusals(system, kernel), plan.for_boot(system, plan.Places()),
     )  # fmt: skip
 
 

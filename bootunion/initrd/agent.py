@@ -1,7 +1,8 @@
-"""The agent's course: read, verify, plan, carry out, report.
+"""The agent's frame: what it was asked for, and how it ends.
 
 Every input is a parameter with the initramfs's place as its default, so that the agent runs as
-well on a fake root in a test. It ends with 0 when the root is assembled, 1 when it refused.
+well on a fake root in a test. It ends with 0 when the root is assembled or nobody asked for it,
+1 when it refused.
 """
 
 from __future__ import annotations
@@ -11,31 +12,18 @@ import ctypes
 import os
 import sys
 import time
-from typing import NamedTuple
 
-from bootunion import cmdline, dsse, plan, systemlist, trust
+from bootunion import cmdline
 from bootunion.errors import BootunionError
 
-from .executor import Executor
+from .boot import Inputs, boot
 from .report import Report
-from .store import Store
 
 _REBOOT = {  # linux/reboot.h
     cmdline.HALT: 0xCDEF0123,
     cmdline.POWEROFF: 0x4321FEDC,
     cmdline.REBOOT: 0x01234567,
 }
-
-
-class Inputs(NamedTuple):
-    """Where the agent finds what it works from; the defaults are those of an initramfs."""
-
-    sysroot: str = "/sysroot"
-    run: str = "/run"
-    cmdline: str = "/proc/cmdline"
-    trust: str = "/etc/bootunion/trust"
-    kmsg: str = "/dev/kmsg"
-    keep_running: bool = False  # a test outlives a refusal; a machine does what on-failure= says
 
 
 def main(arguments: list[str]) -> int:
@@ -48,7 +36,7 @@ def main(arguments: list[str]) -> int:
             settings = cmdline.parse(file.read())
         if not settings.list_name:
             return 0
-        assemble(inputs, settings, report)
+        boot(inputs, settings, report)
     except BootunionError as error:
         return _give_up(inputs, settings, report, error)
     except Exception as error:
@@ -59,91 +47,33 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def assemble(inputs: Inputs, settings: cmdline.Settings, report: Report) -> None:
-    """Make the root at `inputs.sysroot` that `settings` ask for.
-
-    Raises BootunionError; then nothing that was made is left.
-    """
-    machine = plan.Machine(os.uname().machine, os.uname().release, int(time.time()))
-    with contextlib.ExitStack() as stack:
-        place = inputs.sysroot
-        if settings.store:
-            place = f"{inputs.run}/bootunion/store"
-            with report.step("wait-for-store"):
-                _mount_store(settings, place, stack)
-        with report.step("read-list"):
-            store = stack.enter_context(Store(place, settings.directory))
-            envelope, subject, generation = _read_list(store, settings)
-            trusted = _read_trust(inputs.trust)
-        with report.step("verify-list"):
-            payload, signers = trust.open_envelope(
-                trusted, trust.ROLE_LIST, envelope, subject=subject
-            )
-            system = systemlist.decode(payload, subject=subject)
-            systemlist.check_place(system, settings.list_name, generation, subject=subject)
-        report.facts["list"] = {"name": system.name, "generation": system.generation}
-        report.facts["signers"] = signers
-        report.facts["packages"] = len(system.layers)
-        key_names = ", ".join(signer[:16] for signer in signers)
-        report.say(f"{subject} is signed by {key_names}: {len(system.layers)} packages")
-        for refusal in plan.refusals(system, machine):
-            raise refusal
-        executor = stack.enter_context(Executor(store, report.steps.append))
-        executor.execute(plan.for_boot(system, plan.Places(inputs.sysroot, inputs.run)))
-        report.facts["overlay_layers_by"] = executor.interface
-    took = (report.steps[-1].end - report.steps[0].start) // 1_000_000
-    report.say(f"assembled the root of {len(system.layers)} packages in {took} ms")
-
-
-def _read_list(store: Store, settings: cmdline.Settings) -> tuple[dsse.Envelope, str, int]:
-    name = settings.list_name
-    generation = settings.generation or store.current(name)
-    subject = f"lists/{name}/{generation}.json"
-    data = store.read("lists", name, f"{generation}.json", limit=systemlist.MAX_SIZE)
-    return dsse.decode(data, subject=subject), subject, generation
-
-
-def _read_trust(directory: str) -> trust.Trust:
-    path = f"{directory}/{trust.FILE_NAME}"
-    try:
-        with open(path, "rb") as file:
-            data = file.read(trust.MAX_SIZE)
-    except OSError as error:
-        text = f"cannot be read: {error.strerror}"
-        raise BootunionError("trust-invalid", text, subject=path) from None
-    return trust.decode(data, subject=path)
-
-
-def _mount_store(settings: cmdline.Settings, place: str, stack: contextlib.ExitStack) -> None:
-    # pyudev is imported only by machines that wait for a device.
-    from . import device, mount  # noqa: PLC0415
-
-    node, fstype = device.wait(settings.store, settings.timeout)
-    device.mount_store(node, fstype, place)
-    # The new root has a clone of this mount; the one here goes in any case.
-    stack.callback(mount.unmount, place, mount.MNT_DETACH)
-
-
 def _give_up(
     inputs: Inputs, settings: cmdline.Settings, report: Report, error: BootunionError
 ) -> int:
-    report.refuse(error)
+    report.stop(error)
+    # Whoever could not count its reboots must not reboot.
+    careful = cmdline.HALT if settings.on_failure == cmdline.REBOOT else settings.on_failure
+    action = str(report.facts.setdefault("action", careful))
     with contextlib.suppress(OSError):
         report.save("refused")
-    if os.path.ismount(inputs.sysroot):
-        from . import mount  # noqa: PLC0415
-
-        # Whatever comes next, there is nothing at the sysroot that could be switched to.
-        with contextlib.suppress(OSError):
-            mount.unmount(inputs.sysroot, mount.MNT_DETACH)
-    if settings.on_failure in _REBOOT and not inputs.keep_running:
-        print(f"bootunion: this machine stops here ({settings.on_failure})", file=sys.stderr)
+    _clear(inputs.sysroot)
+    if action in _REBOOT and not inputs.keep_running:
+        print(f"bootunion: this machine stops here ({action})", file=sys.stderr)
         sys.stderr.flush()
         os.sync()
         # The console's last words are still in a slow serial line's buffer.
         time.sleep(1)
-        ctypes.CDLL(None).reboot(ctypes.c_int(_REBOOT[settings.on_failure]))
+        ctypes.CDLL(None).reboot(ctypes.c_int(_REBOOT[action]))
     return 1
+
+
+def _clear(sysroot: str) -> None:
+    """Whatever comes next, leave nothing at the sysroot that could be switched to."""
+    from . import mount  # noqa: PLC0415
+
+    with contextlib.suppress(OSError):
+        while os.path.ismount(sysroot):
+            mount.unmount(sysroot, mount.MNT_DETACH)
 
 
 def _parse(arguments: list[str]) -> Inputs:

@@ -35,8 +35,8 @@ class Step(NamedTuple):
 class Executor:
     """Carries out operations over one store. A context manager: leaving it by an exception undoes.
 
-    `steps` records what was done, `interface` how the layers reached overlayfs: "descriptor"
-    (Linux 6.15 and later) or "path".
+    `interface` is how the layers reached overlayfs: "descriptor" (Linux 6.15 and later) or "path".
+    `left_out` has the optional layers that could not be had, by position, and why.
     """
 
     def __init__(self, store: Store, record: Callable[[Step], None] | None = None) -> None:
@@ -46,9 +46,10 @@ class Executor:
         self._close = contextlib.ExitStack()
         self._devices: dict[int, str] = {}
         self._mounts: dict[int, int] = {}
-        self._loops: dict[int, int] = {}
+        self._verity: dict[int, str] = {}
         self._workspace = ""
         self.interface = ""
+        self.left_out: dict[int, BootunionError] = {}
 
     def __enter__(self) -> Executor:
         return self
@@ -67,13 +68,28 @@ class Executor:
         file system does not come up through dm-verity.
         """
         for operation in operations:
+            layer = getattr(operation, "layer", None)
+            if layer in self.left_out:
+                continue
             start = time.monotonic_ns()
             try:
-                _ACTIONS[type(operation)](self, operation)
-            except OSError as error:
-                raise _kernel_refusal(operation, error) from error
-            layer = getattr(operation, "layer", None)
+                self._carry_out(operation)
+            except BootunionError as error:
+                if layer is None or not getattr(operation, "optional", False):
+                    raise
+                self._leave_out(layer, error)
             self._record(Step(op.step_name(operation), layer, start, time.monotonic_ns()))
+
+    def _carry_out(self, operation: op.Operation) -> None:
+        try:
+            _ACTIONS[type(operation)](self, operation)
+        except OSError as error:
+            raise _kernel_refusal(operation, error) from error
+
+    def _leave_out(self, layer: int, error: BootunionError) -> None:
+        self.left_out[layer] = error
+        if layer in self._verity:
+            _quietly(_remove_verity, self._verity.pop(layer))
 
     def _prepare_workspace(self, todo: op.PrepareWorkspace) -> None:
         os.makedirs(todo.path, mode=0o700, exist_ok=True)
@@ -99,12 +115,14 @@ class Executor:
     def _create_verity(self, todo: op.CreateVerity) -> None:
         name = f"bootunion-{todo.root_hash[:16]}"
         table = verity.table_line(
-            self._devices[todo.layer], todo.data_blocks, todo.root_hash, todo.salt
-        )
+            self._devices[todo.layer], todo.data_blocks, todo.root_hash, todo.salt,
+            options=verity.CORRUPTION_OPTIONS[todo.corruption],
+        )  # fmt: skip
         size = todo.data_blocks * verity.BLOCK_SIZE
         with dm.Control() as control:
             path = control.create(name, f"BOOTUNION-{todo.root_hash}", "verity", table, size)
         self._undo.callback(_quietly, _remove_verity, name)
+        self._verity[todo.layer] = name
         self._devices[todo.layer] = path
 
     def _mount_image(self, todo: op.MountImage) -> None:
@@ -133,12 +151,15 @@ class Executor:
             self._overlay_by_path(todo, options)
         self._undo.callback(_quietly, mount.unmount, todo.path, mount.MNT_DETACH)
 
+    def _present(self, todo: op.MountOverlay) -> list[tuple[int, str]]:
+        return [one for one in todo.lower if one[0] not in self.left_out]
+
     def _overlay_by_descriptor(self, todo: op.MountOverlay, options: dict[str, str]) -> bool:
         # Layers by descriptor: Linux 6.13; layers that are detached mounts: 6.15. There is no
         # way to know but to try, and an older kernel says EINVAL at the first layer.
         with mount.FileSystemContext("overlay") as context, contextlib.ExitStack() as opened:
             try:
-                for layer, root in todo.lower:
+                for layer, root in self._present(todo):
                     directory = self._layer_root(layer, root)
                     opened.callback(os.close, directory)
                     context.descriptor("lowerdir+", directory)
@@ -172,12 +193,12 @@ class Executor:
         with contextlib.ExitStack() as attached:
             attached.callback(os.close, before)
             attached.callback(os.fchdir, before)
-            for layer, _ in todo.lower:
+            for layer, _ in self._present(todo):
                 os.mkdir(str(layer))
                 mount.attach(self._mounts[layer], str(layer))
                 # Overlay keeps private clones: ours go again, out of the mount table.
                 attached.callback(mount.unmount, str(layer), mount.MNT_DETACH)
-            lower = ":".join(f"{layer}{root.rstrip('/')}" for layer, root in todo.lower)
+            lower = ":".join(f"{layer}{root.rstrip('/')}" for layer, root in self._present(todo))
             text = ",".join(f"{key}={value}" for key, value in options.items())
             flags = 0 if todo.upper else mount.MS_RDONLY
             mount.mount("bootunion", todo.path, "overlay", flags, f"{text},lowerdir={lower}")

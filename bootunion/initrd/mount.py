@@ -14,6 +14,7 @@ import os
 MS_RDONLY = 1
 MS_NOSUID = 2
 MS_NODEV = 4
+MS_REMOUNT = 32
 MS_PRIVATE = 1 << 18
 MS_REC = 1 << 14
 MNT_DETACH = 2
@@ -70,6 +71,18 @@ def mount(source: str, target: str, fstype: str, flags: int = 0, options: str = 
 def unmount(target: str, flags: int = 0) -> None:
     """umount2(2)."""
     _check(_libc.umount2(target.encode(), ctypes.c_int(flags)), target)
+
+
+# statvfs(3)'s flags of a mount that have to be said again when it is remounted, and mount(2)'s.
+_KEPT_FLAGS = {os.ST_NOSUID: 2, os.ST_NODEV: 4, os.ST_NOEXEC: 8, os.ST_NOATIME: 1024,
+               os.ST_NODIRATIME: 2048, os.ST_RELATIME: 1 << 21}  # fmt: skip
+
+
+def remount(target: str, *, read_only: bool) -> None:
+    """Make the file system mounted at `target` writable, or read-only again."""
+    now = os.statvfs(target).f_flag
+    flags = sum(flag for shown, flag in _KEPT_FLAGS.items() if now & shown)
+    mount("", target, "", flags | MS_REMOUNT | (MS_RDONLY if read_only else 0))
 
 
 def clone_tree(directory: int, name: str) -> int:

@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 
+from bootunion import systemlist
 from bootunion.errors import BootunionError
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -91,13 +92,10 @@ class Store:
         """The generation that `lists/<name>/current` names: a hint, not to be trusted."""
         shown = f"lists/{list_name}/current"
         text = self.read("lists", list_name, "current", limit=_CURRENT_SIZE)
-        try:
-            generation = int(text.decode("ascii").strip())
-        except ValueError:
-            generation = 0
-        if generation < 1:
+        generation = text.decode("ascii", "replace").strip()
+        if systemlist.GENERATION.match(generation) is None:
             raise BootunionError("list-missing", "names no generation", subject=shown)
-        return generation
+        return int(generation)
 
 
 def _refused(error: OSError, name: str) -> BootunionError:

@@ -1,0 +1,229 @@
+"""Boots a list: choose a generation, verify its list, count the try, carry out the plan."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import NamedTuple
+
+from bootunion import choice, cmdline, dsse, plan, systemlist, trust
+from bootunion.choice import Candidate
+from bootunion.errors import BootunionError
+from bootunion.state import State
+from bootunion.systemlist import SystemList
+
+from . import state as keeping
+from .executor import Executor
+from .report import Report
+from .state import Keeper
+from .store import Store
+
+_MOST_NAMES = 4096
+
+
+class Inputs(NamedTuple):
+    """Where the agent finds what it works from; the defaults are those of an initramfs."""
+
+    sysroot: str = "/sysroot"
+    run: str = "/run"
+    cmdline: str = "/proc/cmdline"
+    trust: str = "/etc/bootunion/trust"
+    kmsg: str = "/dev/kmsg"
+    keep_running: bool = False  # a test outlives a refusal; a machine does what on-failure= says
+
+
+class _Boot(NamedTuple):
+    """What one boot works with."""
+
+    inputs: Inputs
+    settings: cmdline.Settings
+    report: Report
+    store: Store
+    keeper: Keeper
+    trusted: trust.Trust
+    machine: plan.Machine
+
+
+def boot(inputs: Inputs, settings: cmdline.Settings, report: Report) -> None:
+    """Make the root at `inputs.sysroot` of the best generation that may be booted.
+
+    Each generation that is passed over is in the report. Raises BootunionError when none is left;
+    then nothing that was made is left.
+    """
+    machine = plan.Machine(os.uname().machine, os.uname().release)
+    with contextlib.ExitStack() as stack:
+        place = inputs.sysroot
+        if settings.store:
+            place = f"{inputs.run}/bootunion/store"
+            with report.step("wait-for-store"):
+                _mount_store(settings, place, stack)
+        store = stack.enter_context(Store(place, settings.directory))
+        keeper = Keeper(store, settings.list_name)
+        with report.step("read-trust"):
+            trusted = _read_trust(inputs.trust)
+        _choose(_Boot(inputs, settings, report, store, keeper, trusted, machine))
+
+
+def _choose(this: _Boot) -> None:
+    """Boot the first candidate that can be booted."""
+    memory, counting = _remember(this)
+    refused: list[BootunionError] = []
+    worn_out: set[int] = set()
+    for candidate in _candidates(this, memory, counting, refused):
+        if candidate.last_resort and candidate.generation not in worn_out:
+            continue  # it was refused for what a second look does not change
+        try:
+            system = _read_list(this, candidate.generation)
+            _refuse(this, system, candidate, memory)
+            if counting:
+                memory = memory.count_try(candidate.generation)
+                counting = _count(this, memory)
+            _assemble(this, system, candidate)
+            return
+        except BootunionError as refusal:
+            error = refusal
+        except Exception as mistake:
+            # A mistake in the agent is a refusal of this generation, and the next one's chance.
+            error = BootunionError("agent-failed", f"{type(mistake).__name__}: {mistake}")
+        this.report.pass_over(candidate.generation, candidate.why, error)
+        refused.append(error)
+        if error.code == "tries-exhausted":
+            worn_out.add(candidate.generation)
+    raise _nothing_left(this, memory, refused)
+
+
+def _remember(this: _Boot) -> tuple[State, bool]:
+    """The state with this boot counted, and whether it could be."""
+    with this.report.step("read-state"):
+        memory = this.keeper.load()
+        if this.keeper.problem:
+            this.report.warn(this.keeper.problem)
+        memory = memory._replace(boots=memory.boots + 1)
+        this.report.number = memory.boots
+        counting = this.keeper.save(memory)
+    if not counting and this.keeper.problem:
+        this.report.warn(this.keeper.problem)
+    return memory, counting
+
+
+def _count(this: _Boot, memory: State) -> bool:
+    """Write the state, and the report as far as it is, before anything is tried."""
+    with this.report.step("count-try"):
+        if this.keeper.save(memory):
+            this.report.copy_to(this.store, "trying")
+            return True
+    if this.keeper.problem:
+        this.report.warn(this.keeper.problem)
+    return False
+
+
+def _candidates(
+    this: _Boot, memory: State, counting: bool, refused: list[BootunionError]
+) -> tuple[Candidate, ...]:
+    name, current = this.settings.list_name, 0
+    try:
+        current = this.store.current(name)
+    except BootunionError as error:
+        if not this.settings.generation:
+            this.report.warn(error)
+            refused.append(error)
+    stored = keeping.names(this.store, "lists", name, most=_MOST_NAMES)
+    generations = [
+        int(one.removesuffix(".json"))
+        for one in stored
+        if one.endswith(".json") and systemlist.GENERATION.match(one.removesuffix(".json"))
+    ]
+    return choice.order(this.settings.generation, current, generations, memory, counting=counting)
+
+
+def _read_list(this: _Boot, generation: int) -> SystemList:
+    name = this.settings.list_name
+    subject = f"lists/{name}/{generation}.json"
+    with this.report.step("read-list"):
+        data = this.store.read("lists", name, f"{generation}.json", limit=systemlist.MAX_SIZE)
+        envelope = dsse.decode(data, subject=subject)
+    with this.report.step("verify-list"):
+        payload, signers = trust.open_envelope(
+            this.trusted, trust.ROLE_LIST, envelope, subject=subject
+        )
+        system = systemlist.decode(payload, subject=subject)
+        systemlist.check_place(system, name, generation, subject=subject)
+    key_names = ", ".join(signer[:16] for signer in signers)
+    this.report.say(f"{subject} is signed by {key_names}: {len(system.layers)} packages")
+    this.report.facts["signers"] = signers
+    return system
+
+
+def _refuse(this: _Boot, system: SystemList, candidate: Candidate, memory: State) -> None:
+    now = int(time.time())
+    for refusal in (
+        *plan.refusals(system, this.machine),
+        *choice.refusals(system, candidate, memory, now),
+    ):
+        raise refusal
+    for warning in choice.expired(system, max(now, memory.time)):
+        this.report.warn(warning)
+
+
+def _assemble(this: _Boot, system: SystemList, candidate: Candidate) -> None:
+    report = this.report
+    start = time.monotonic_ns()
+    if candidate.last_resort:
+        # No restart may come of it: there is nothing better to restart into.
+        system = system._replace(corruption=systemlist.EIO)
+    report.facts["list"] = {
+        "name": system.name, "generation": system.generation, "floor": system.floor,
+        "created": system.created, "why": candidate.why,
+    }  # fmt: skip
+    report.facts["packages"] = len(system.layers)
+    with Executor(this.store, report.steps.append) as executor:
+        executor.execute(plan.for_boot(system, plan.Places(this.inputs.sysroot, this.inputs.run)))
+        report.facts["overlay_layers_by"] = executor.interface
+        report.leave_out(system.layers[index].stem for index in executor.left_out)
+    for error in executor.left_out.values():
+        report.warn(error)
+    took = (time.monotonic_ns() - start) // 1_000_000
+    present = len(system.layers) - len(executor.left_out)
+    report.say(f"assembled the root of {present} packages in {took} ms")
+
+
+def _nothing_left(this: _Boot, memory: State, refused: list[BootunionError]) -> BootunionError:
+    name = this.settings.list_name
+    if not refused:
+        error = BootunionError("list-missing", "the store has no generation of it", subject=name)
+    elif len(refused) == 1:
+        error = refused[0]
+    else:
+        text = f"none of {len(refused)} generations can be booted; the first: {refused[0]}"
+        error = BootunionError("no-generation-left", text, subject=f"list {name}")
+    facts = this.report.facts
+    facts["error"], facts["action"] = error.as_json(), this.settings.on_failure
+    if this.settings.on_failure == cmdline.REBOOT:
+        again = memory._replace(reboots=memory.reboots + 1)
+        # Without a count it would reboot for ever.
+        if memory.reboots >= this.settings.reboots or not this.keeper.save(again):
+            facts["action"] = cmdline.HALT
+    this.report.copy_to(this.store, "refused")
+    return error
+
+
+def _read_trust(directory: str) -> trust.Trust:
+    path = f"{directory}/{trust.FILE_NAME}"
+    try:
+        with open(path, "rb") as file:
+            data = file.read(trust.MAX_SIZE)
+    except OSError as error:
+        text = f"cannot be read: {error.strerror}"
+        raise BootunionError("trust-invalid", text, subject=path) from None
+    return trust.decode(data, subject=path)
+
+
+def _mount_store(settings: cmdline.Settings, place: str, stack: contextlib.ExitStack) -> None:
+    # pyudev is imported only by machines that wait for a device.
+    from . import device, mount  # noqa: PLC0415
+
+    node, fstype = device.wait(settings.store, settings.timeout)
+    device.mount_store(node, fstype, place)
+    # The new root has a clone of this mount; the one here goes in any case.
+    stack.callback(mount.unmount, place, mount.MNT_DETACH)

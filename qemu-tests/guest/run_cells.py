@@ -1,0 +1,205 @@
+"""Runs inside the tiny initramfs: the agent against one damaged store after another.
+
+For each cell: the good store below, the cell's edits in a tmpfs above, the agent on it in a process
+of its own; then what it said, which generation stands at the sysroot, and whether every file
+there is right or an I/O error. One line of JSON for each on the console.
+"""
+
+import ctypes
+import hashlib
+import json
+import os
+import sys
+
+sys.path.append("/usr/lib/bootunion/agent")
+
+from bootunion import signature
+from bootunion.initrd import agent, mount
+
+WORK = "/w"
+SYSROOT = "/w/sysroot"
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def flip(data: bytes, offset: int, bit: int = 0) -> bytes:
+    changed = bytearray(data)
+    changed[offset] ^= 1 << bit
+    return bytes(changed)
+
+
+def edit(store: str, kind: str, path: str, *arguments: object) -> None:
+    place = f"{store}/{path}"
+    data = b""
+    if os.path.isfile(place):
+        with open(place, "rb") as file:
+            data = file.read()
+    new = {
+        "flip": lambda: flip(data, *arguments),  # type: ignore[arg-type]
+        "truncate": lambda: data[: arguments[0]],  # type: ignore[misc]
+        "empty": lambda: b"",
+        "extend": lambda: data + str(arguments[0]).encode(),
+        "write": lambda: open(f"/cells/files/{arguments[0]}", "rb").read(),
+        "text": lambda: str(arguments[0]).encode(),
+        "from": lambda: open(f"{store}/{arguments[0]}", "rb").read(),
+    }
+    if kind in new:
+        content = new[kind]()
+        remove(place)
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        with open(place, "wb") as file:
+            file.write(content)
+        return
+    os.makedirs(os.path.dirname(place), exist_ok=True)
+    moved = f"{store}/moved-away"
+    if kind == "symlink":
+        copy(place, moved)
+    remove(place)
+    if kind == "symlink":
+        os.symlink("../" * path.count("/") + "moved-away", place)
+    elif kind == "link":
+        os.symlink(str(arguments[0]), place)
+    elif kind == "directory":
+        os.mkdir(place)
+    elif kind == "fifo":
+        os.mkfifo(place)
+    elif kind == "sparse":
+        write(place, b"")
+        os.truncate(place, arguments[0])  # type: ignore[arg-type]
+    else:
+        assert kind == "remove", kind
+
+
+def copy(source: str, target: str) -> None:
+    if os.path.isdir(source):  # overlayfs renames no directory of a lower layer
+        os.mkdir(target)
+        for name in os.listdir(source):
+            copy(f"{source}/{name}", f"{target}/{name}")
+    else:
+        with open(source, "rb") as file:
+            write(target, file.read())
+
+
+def write(place: str, data: bytes) -> None:
+    with open(place, "wb") as file:
+        file.write(data)
+
+
+def remove(place: str) -> None:
+    if os.path.isdir(place) and not os.path.islink(place):
+        for name in os.listdir(place):
+            remove(f"{place}/{name}")
+        os.rmdir(place)
+    elif os.path.lexists(place):
+        os.unlink(place)
+
+
+def run_agent(cell: dict[str, object]) -> int:
+    """The agent in a child: the modules are imported once, its state is its own."""
+    os.makedirs("/w/run", exist_ok=True)
+    write("/w/cmdline", f"bootunion=tiny {cell.get('cmdline', '')}".encode())
+    child = os.fork()
+    if child == 0:
+        status = 99
+        try:
+            said = os.open("/w/said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(said, 2)
+            sys.stderr = open(2, "w", closefd=False)
+            status = agent.main(
+                ["--sysroot", SYSROOT, "--run", "/w/run", "--cmdline", "/w/cmdline", "--kmsg",
+                 "/w/kmsg", "--keep-running", "--trust",
+                 f"/cells/files/{cell['trust']}" if cell.get("trust") else "/etc/bootunion/trust"]
+            )  # fmt: skip
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def files_right(good: dict[str, str]) -> str:
+    """What reading every file of the root gives: "right", "eio", or the first wrong path."""
+    verdict = "right"
+    for path, digest in good.items():
+        try:
+            with open(SYSROOT + path, "rb") as file:
+                data = file.read()
+        except OSError:
+            verdict = "eio"
+            continue
+        if hashlib.sha256(data).hexdigest() != digest:
+            return f"WRONG {path}"
+    return verdict
+
+
+def left_over() -> list[str]:
+    """Devices that nobody took away."""
+    names = [name for name in os.listdir("/sys/block") if name.startswith("dm-")]
+    return names + [name for name in os.listdir("/sys/block")
+                    if os.path.exists(f"/sys/block/{name}/loop/backing_file")]  # fmt: skip
+
+
+def run(cell: dict[str, object], good: dict[str, dict[str, str]]) -> dict[str, object]:
+    for name in ("upper", "work", "sysroot", "run"):
+        remove(f"{WORK}/{name}")
+        os.makedirs(f"{WORK}/{name}")
+    mount.mount("store", SYSROOT, "overlay", 0,
+                "lowerdir=/base,upperdir=/w/upper,workdir=/w/work,metacopy=off")  # fmt: skip
+    for one in cell["edits"]:  # type: ignore[attr-defined]
+        edit(SYSROOT, *one)
+    status = run_agent(cell)
+    found: dict[str, object] = {"name": cell["name"], "status": status}
+    try:
+        with open("/w/run/bootunion/boot.json") as file:
+            found["report"] = report = json.load(file)
+        report.pop("steps")
+    except OSError as error:
+        found["report"] = str(error)
+    marker = f"{SYSROOT}/usr/share/generation"
+    found["booted"] = int(open(marker).read()) if os.path.exists(marker) else 0
+    found["store_at_sysroot"] = os.path.exists(f"{SYSROOT}/lists")
+    found["files"] = files_right(good[str(found["booted"])]) if found["booted"] else ""
+    found["state"] = read(f"{WORK}/upper/state/tiny.json")
+    found["said"] = read("/w/said")
+    while os.path.ismount(SYSROOT):
+        mount.unmount(SYSROOT, mount.MNT_DETACH)
+    for device in left_over():
+        if device.startswith("dm-"):
+            settle(device)
+    found["left_over"] = left_over()
+    return found
+
+
+def settle(device: str) -> None:
+    # A verity device of a root that was assembled stays until somebody removes it: here, now.
+    from bootunion.initrd import dm
+
+    with open(f"/sys/block/{device}/dm/name") as file:
+        name = file.read().strip()
+    with dm.Control() as control:
+        control.remove(name)
+
+
+def read(path: str) -> str:
+    try:
+        with open(path, errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def main() -> None:
+    with open("/cells/cells.json") as file:
+        plan = json.load(file)
+    os.makedirs("/base", exist_ok=True)
+    os.makedirs(WORK)
+    mount.mount("/dev/vda", "/base", "ext4", mount.MS_RDONLY)
+    mount.mount("work", WORK, "tmpfs", 0, "mode=0755")
+    signature.verifies(bytes(32), bytes(64), b"")  # imports what the children share
+    for cell in plan["cells"]:
+        print("CELL", json.dumps(run(cell, plan["good"])), flush=True)
+    print("CELLS-" + "DONE", len(plan["cells"]), flush=True)
+
+
+try:
+    main()
+except BaseException as error:
+    print("CELLS-" + "BROKEN", repr(error), flush=True)
+    raise

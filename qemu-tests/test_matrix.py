@@ -1,0 +1,106 @@
+"""The matrix of damages, most of it against the agent on a fake root in one virtual machine."""
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import cells
+import machine
+import pytest
+import scenario
+import tiny
+from cells import Cell
+
+pytestmark = pytest.mark.qemu
+
+
+@pytest.fixture(scope="module")
+def good() -> tiny.Tiny:
+    return tiny.make()
+
+
+def run_cells(good: tiny.Tiny, work: Path, wanted: list[Cell], files: cells.Files) -> list[Any]:
+    """What the guest found for each cell."""
+    root = work / "root"
+    place = root / "cells"
+    place.mkdir(parents=True)
+    files.directory.rename(place / "files")
+    (place / "run.py").write_bytes((Path(__file__).parent / "guest/run_cells.py").read_bytes())
+    document = {"cells": [cell._asdict() for cell in wanted], "good": cells.good_files(good)}
+    (place / "cells.json").write_text(json.dumps(document))
+    initrd = work / "initrd.img"
+    extra = tiny.archive(root, work / "extra.img")
+    initrd.write_bytes(good.initrd.read_bytes() + extra.read_bytes())
+    disk = machine.store_disk(good.store, work / "disk.img")
+    log = scenario.BUILD / "matrix.console"
+    with machine.boot(good.kernel, initrd, "tiny.cells quiet", disk, log, memory=1536) as running:
+        running.wait_for(r"CELLS-DONE|CELLS-BROKEN.*", 1800)
+        said = running.console
+    assert "CELLS-DONE" in said, said[-800:]
+    lines = [line.partition("CELL ")[2] for line in said.splitlines() if line.startswith("CELL ")]
+    return [json.loads(line) for line in lines]
+
+
+def shortfalls(cell: Cell, found: dict[str, Any]) -> dict[str, Any]:
+    """What is not as the cell says it must be."""
+    report = found["report"]
+    if isinstance(report, str):
+        return {"report": report, "said": found["said"]}
+    seen = {
+        "codes": [(one["generation"], one["code"]) for one in report["refused"]],
+        "booted": found["booted"],
+        "files": found["files"] if cell.booted else "right",
+        "status": found["status"],
+        "stopped": report.get("error", {}).get("code", ""),
+        "store_at_sysroot": found["store_at_sysroot"],
+        "left_over": found["left_over"],
+        "left_out": len(report["left_out"]),
+        "counted": found["booted"] in tried(found["state"]),
+        "warned": set(cell.warnings) <= {one["code"] for one in report["warnings"]},
+        # What the console says is what the report says.
+        "console": all(f"REFUSED [{code}]" in found["said"] for _, code in cell.codes),
+    }
+    wanted = {
+        "codes": list(cell.codes), "booted": cell.booted, "files": cell.files,
+        "status": 0 if cell.booted else 1, "stopped": cell.stopped, "store_at_sysroot": False,
+        "left_over": [], "left_out": cell.left_out, "warned": True, "console": True,
+        "counted": bool(cell.booted) and "state-unwritable" not in cell.warnings,
+    }  # fmt: skip
+    return {key: (seen[key], wanted[key]) for key in wanted if seen[key] != wanted[key]}
+
+
+def tried(state: str) -> list[int]:
+    """The generations whose tries a state file counts."""
+    return [generation for generation, _ in json.loads(state)["tries"]] if state else []
+
+
+def write_table(matrix: list[Cell], results: list[Any], wrong: dict[str, Any]) -> None:
+    """The table that docs/security.md quotes."""
+    lines = [
+        f"{len(matrix)} cells on {date.today().isoformat()}, {len(wrong)} not as they must be.",
+        "", "| damage | refused | booted | files |", "|---|---|---|---|",
+    ]  # fmt: skip
+    for cell, found in zip(matrix, results, strict=True):
+        report = found["report"]
+        codes = [f"{one['generation']}: {one['code']}" for one in report["refused"]]
+        codes += [f"warning: {one['code']}" for one in report["warnings"]]
+        booted = f"generation {found['booted']}" if found["booted"] else "nothing"
+        mark = " **WRONG**" if cell.name in wrong else ""
+        lines.append(f"| {cell.name}{mark} | {', '.join(codes)} | {booted} | {found['files']} |")
+    (scenario.BUILD / "matrix.md").write_text("\n".join(lines) + "\n")
+
+
+def test_no_damage_boots_a_wrong_byte(good: tiny.Tiny, tmp_path: Path) -> None:
+    files = cells.Files(tmp_path / "files")
+    matrix = cells.all_cells(good, files)
+    assert len({cell.name for cell in matrix}) == len(matrix)
+    results = run_cells(good, tmp_path, matrix, files)
+    assert [one["name"] for one in results] == [cell.name for cell in matrix]
+    wrong = {
+        cell.name: short
+        for cell, found in zip(matrix, results, strict=True)
+        if (short := shortfalls(cell, found))
+    }
+    write_table(matrix, results, wrong)
+    assert wrong == {}

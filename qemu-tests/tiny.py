@@ -1,0 +1,277 @@
+"""A root of a few small packages and an initramfs of our own: a whole boot takes seconds.
+
+The agent, its closure, the kernel, dm-verity and overlayfs are the real ones; what is small is the
+root, whose init says which generation it is and ends the machine with success.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import scenario
+from machine import EXIT_PORT, SUCCESS
+
+from bootunion import dsse, systemlist
+from bootunion.host import build, packaging, signing
+from bootunion.host.packaging import Description
+from bootunion.host.signing import Signer
+from bootunion.host.store import Store
+from bootunion.manifest import Manifest
+from bootunion.systemlist import Layer, SystemList
+
+LIST = "tiny"
+MODULES = ("virtio_pci", "virtio_blk", "ext4", "loop", "dm_mod", "dm_verity", "squashfs",
+           "overlay")  # fmt: skip
+
+_INITRAMFS_INIT = """\
+#!/bin/busybox sh
+bb=/bin/busybox
+$bb mount -t proc proc /proc; $bb mount -t sysfs sys /sys; $bb mount -t devtmpfs dev /dev
+$bb mount -t tmpfs run /run
+for module in $($bb cat /modules/order); do $bb insmod /modules/$module; done
+run_python="/usr/bin/python3 -I -S -E -B"
+if $bb grep -q tiny.cells /proc/cmdline; then
+    $run_python /cells/run.py
+    $bb poweroff -f
+fi
+$bb mount -t ext4 -o ro /dev/vda /sysroot
+$bb grep -q tiny.writable /proc/cmdline && $bb mount -o remount,rw /sysroot
+if $run_python /usr/lib/bootunion/bootunion-agent; then
+    $bb mkdir -p /sysroot/run
+    $bb mount --move /run /sysroot/run
+    exec $bb switch_root /sysroot /sbin/init
+fi
+echo TINY: the agent refused and came back
+$bb poweroff -f
+"""
+
+_ROOT_INIT = f"""\
+#!/bin/sh
+export PATH=/usr/bin
+mount -t proc proc /proc; mount -t devtmpfs dev /dev
+word() {{ grep -q "$1" /proc/cmdline; }}
+echo "BOOTED generation=$(cat /usr/share/generation) extra=$(cat /usr/share/extra 2>&1)"
+if word tiny.good; then
+    python3 -I -S -E -B -c 'import sys
+sys.path.append("/usr/lib/bootunion/agent")
+from bootunion.host import marking
+print("MARKED", marking.mark_good("/pkgs")[1])'
+fi
+word tiny.read && {{ cat /usr/share/victim > /dev/null; echo "READ ended with $?"; }}
+word tiny.hang && sleep 1000
+word tiny.reboot && reboot -f
+sync
+printf '\\{SUCCESS:03o}' | dd of=/dev/port bs=1 seek={EXIT_PORT} conv=notrunc 2> /dev/null
+poweroff -f
+"""
+
+_APPLETS = ("cat", "dd", "dmesg", "grep", "ls", "mount", "poweroff", "printf", "reboot", "sh",
+            "sleep", "sync", "umount")  # fmt: skip
+
+
+class Tiny(NamedTuple):
+    """What `make` leaves on the disk."""
+
+    directory: Path
+
+    @property
+    def kernel(self) -> Path:
+        return self.directory / "vmlinuz"
+
+    @property
+    def initrd(self) -> Path:
+        return self.directory / "initrd.img"
+
+    @property
+    def store(self) -> Path:
+        return self.directory / "store"
+
+    @property
+    def keys(self) -> Path:
+        return self.directory / "keys"
+
+    def list_file(self, generation: int) -> Path:
+        return self.store / f"lists/{LIST}/{generation}.json"
+
+
+@functools.cache
+def kernel_tree() -> tuple[Path, str]:
+    """Debian's stock kernel, unpacked with its modules indexed, and its release."""
+    said = subprocess.run(
+        ["apt-cache", "depends", "linux-image-amd64"], capture_output=True, text=True, check=True
+    ).stdout
+    name = next(word for word in said.split() if word.startswith("linux-image-6"))
+    tree = scenario.CACHE / name
+    release = name.removeprefix("linux-image-")
+    if not (tree / "complete").exists():
+        shutil.rmtree(tree, ignore_errors=True)
+        tree.mkdir(parents=True)
+        subprocess.run(["apt-get", "-qq", "download", name], cwd=tree, check=True)
+        deb = next(tree.glob("*.deb"))
+        subprocess.run(["dpkg-deb", "-x", deb, tree], check=True)
+        deb.unlink()
+        subprocess.run(["/usr/sbin/depmod", "-b", tree, release], check=True)
+        (tree / "complete").touch()
+    return tree, release
+
+
+def make() -> Tiny:
+    """Kernel, initramfs, keys and a store with two good generations; cached by their inputs."""
+    tree, release = kernel_tree()
+    tiny = Tiny(scenario.CACHE / f"tiny-{scenario.inputs_digest()}-{release}")
+    if (tiny.directory / "complete").exists():
+        return tiny
+    shutil.rmtree(tiny.directory, ignore_errors=True)
+    tiny.directory.mkdir(parents=True)
+    shutil.copy(tree / f"boot/vmlinuz-{release}", tiny.kernel)
+    signing.generate(tiny.keys)
+    signing.generate(tiny.directory / "stranger")
+    closure = tiny.directory / "closure"
+    scenario.bootunion("initramfs-files", "--install", closure)
+    _store(tiny, release, closure)
+    _initrd(tiny, tree, release, closure)
+    (tiny.directory / "complete").touch()
+    return tiny
+
+
+def _store(tiny: Tiny, release: str, closure: Path) -> None:
+    store = Store(tiny.store).create()
+    signer = Signer(tiny.keys / "package.key")
+    parts = {one.name: one for one in _packages(tiny, store, signer, closure)}
+    for generation in (1, 2):
+        write_list(tiny, tiny.store, standard_list(parts, generation, release))
+
+
+def _packages(tiny: Tiny, store: Store, signer: Signer, closure: Path) -> Iterable[Manifest]:
+    work = tiny.directory / "trees"
+
+    def package(name: str, files: dict[str, bytes | str]) -> Manifest:
+        tree = work / name
+        for path, data in files.items():
+            place = tree / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(data, str):
+                place.symlink_to(data)
+            elif path.endswith("/"):
+                place.mkdir(exist_ok=True)
+            else:
+                place.write_bytes(data)
+                place.chmod(0o755)
+        return _package(store, signer, name, tree)
+
+    busybox = Path("/usr/bin/busybox")
+    busybox = busybox if busybox.exists() else Path("/bin/busybox")
+    base: dict[str, bytes | str] = {
+        "usr/bin/busybox": busybox.read_bytes(), "bin": "usr/bin", "sbin": "usr/sbin",
+        "lib": "usr/lib", "lib64": "usr/lib64", "usr/sbin/init": _ROOT_INIT.encode(),
+        "etc/os-release": b"ID=tiny\n", "usr/share/victim": bytes(range(256)) * 2048,
+        **{f"usr/bin/{name}": "busybox" for name in _APPLETS},
+        **{f"{name}/": b"" for name in ("proc", "sys", "dev", "run", "pkgs", "tmp")},
+    }  # fmt: skip
+    yield package("base", base)
+    yield package("extra", {"usr/share/extra": b"here\n"})
+    for generation in (1, 2):
+        marker, ballast = f"{generation}\n".encode(), incompressible(generation)
+        yield package(f"generation-{generation}",
+                      {"usr/share/generation": marker, "usr/share/ballast": ballast})  # fmt: skip
+    # On a merged /usr, as the base is.
+    tree = work / "agent"
+    shutil.copytree(closure, tree, symlinks=True)
+    for name in ("lib", "lib64"):
+        if (tree / name).exists():
+            shutil.copytree(tree / name, tree / "usr" / name, dirs_exist_ok=True)
+            shutil.rmtree(tree / name)
+    host = tree / "usr/lib/bootunion/agent/bootunion/host"
+    host.mkdir()
+    for name in ("__init__.py", "marking.py"):
+        shutil.copy(scenario.TOP / "bootunion/host" / name, host)
+    yield _package(store, signer, "agent", tree)
+
+
+def incompressible(seed: int) -> bytes:
+    """A mebibyte that no compressor makes smaller: its package's hash tree has two levels."""
+    return b"".join(hashlib.sha256(b"%d %d" % (seed, n)).digest() for n in range(1 << 15))
+
+
+def _package(store: Store, signer: Signer, name: str, tree: Path) -> Manifest:
+    about = Description(name, "1", "amd64")
+    return packaging.write_package(store, build.members(tree), about, None, signer)
+
+
+def standard_list(parts: dict[str, Manifest], generation: int, release: str) -> SystemList:
+    """Generation 1 or 2 of the list: marker, optional `extra`, agent, base."""
+    names = (f"generation-{generation}", "extra", "agent", "base")
+    layers = tuple(
+        Layer(name, "1", "amd64", parts[name].image, "optional" if name == "extra" else "required")
+        for name in names
+    )
+    return SystemList(LIST, generation, 1, 1_700_000_000 + generation, "amd64", release, layers,
+                      "volatile", "0" * 64)  # fmt: skip
+
+
+def write_list(tiny: Tiny, store: Path, system: SystemList, *, key: str = "list.key") -> Path:
+    """Sign a list and store it as the current one, whatever was there."""
+    envelope = Signer(tiny.keys / key)(system.encode(), systemlist.PAYLOAD_TYPE)
+    directory = store / "lists" / system.name
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{system.generation}.json"
+    path.unlink(missing_ok=True)  # it may be a hard link
+    path.write_bytes(envelope)
+    (directory / "current").unlink(missing_ok=True)
+    (directory / "current").write_text(f"{system.generation}\n")
+    return path
+
+
+def read_list(tiny: Tiny, generation: int) -> SystemList:
+    """A list of the standard store."""
+    envelope = dsse.decode(tiny.list_file(generation).read_bytes(), subject="x")
+    return systemlist.decode(envelope.payload, subject="x")
+
+
+def copy_store(tiny: Tiny, target: Path) -> Path:
+    """A copy of the store by hard links: replace its files, never write into them."""
+    subprocess.run(["cp", "-al", tiny.store, target], check=True)
+    return target
+
+
+def _initrd(tiny: Tiny, tree: Path, release: str, closure: Path) -> None:
+    root = tiny.directory / "initrd"
+    shutil.copytree(closure, root, symlinks=True)
+    for name in ("proc", "sys", "dev", "run", "tmp", "sysroot", "bin", "modules"):
+        (root / name).mkdir(exist_ok=True)
+    shutil.copy(shutil.which("busybox") or "/bin/busybox", root / "bin/busybox")
+    (root / "init").write_text(_INITRAMFS_INIT)
+    (root / "init").chmod(0o755)
+    shutil.copytree(tiny.keys / "trust", root / "etc/bootunion/trust")
+    order: list[str] = []
+    for module in MODULES:
+        said = subprocess.run(
+            ["/usr/sbin/modprobe", "-d", tree, "-S", release, "--show-depends", module],
+            capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+        for line in said.splitlines():
+            kind, _, path = line.partition(" ")
+            file = Path(path.strip())
+            if kind == "insmod" and file.name not in order:
+                shutil.copy(file, root / "modules")
+                order.append(file.name)
+    (root / "modules/order").write_text("\n".join(order) + "\n")
+    archive(root, tiny.initrd)
+
+
+def archive(root: Path, target: Path) -> Path:
+    """A directory as an initramfs archive; the kernel unpacks several behind each other."""
+    names = b"\0".join(
+        os.fsencode(path.relative_to(root)) for path in [root, *sorted(root.rglob("*"))]
+    )
+    with target.open("wb") as file:
+        subprocess.run(["cpio", "--quiet", "-0", "-o", "-H", "newc", "-R", "0:0"], cwd=root,
+                       input=names, stdout=file, check=True)  # fmt: skip
+    return target
