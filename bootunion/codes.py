@@ -238,6 +238,11 @@ CODES: dict[str, Code] = {
         "The store takes no writes, so no try can be counted.",
         "Make the store writable, or its disk larger.",
     ),
+    "store-missing": Code(
+        EXIT_FAILED,
+        "The initramfs generator could not mount the device that root= names.",
+        "Check the device and root= on the kernel command line.",
+    ),
     "system-invalid": Code(
         EXIT_INPUT,
         "A system.yaml has an unknown, missing or impossible key.",

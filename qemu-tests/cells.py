@@ -130,10 +130,10 @@ def _list_bytes(good: Tiny) -> Iterator[Cell]:
         ("flip", LIST_2, data.index(b"vnd.bootunion.list") + 4), invalid,
     )  # fmt: skip
     signature = data.index(b'"sig":"') + len(b'"sig":"')
-    for place in (0, 20, 60, 84):
+    for place in (0, 20, 60, 85):
         letter = chr(data[signature + place] ^ 1)
         # The last letter before the padding has bits that mean nothing: not canonical.
-        code = "signature-invalid" if letter.isalnum() and place < 84 else invalid
+        code = "signature-invalid" if letter.isalnum() and place < 85 else invalid
         yield refused(f"list signature: byte {place}", ("flip", LIST_2, signature + place), code)
     key_id = data.index(b'"keyid":"') + len(b'"keyid":"')
     digit = chr(data[key_id] ^ 1)
@@ -266,7 +266,7 @@ def _directories() -> Iterator[Cell]:
             "a symlink": (("symlink", path),),
             "a FIFO": (("fifo", path),),
         }.items():
-            code = "file-invalid" if kind == "a symlink" else "file-missing"
+            code = "file-missing" if kind == "missing" else "file-invalid"
             if path == "packages":
                 yield Cell(f"packages/: {kind}", edits, ((2, code), (1, code)), 0,
                            stopped="no-generation-left")  # fmt: skip
@@ -333,9 +333,10 @@ def _blocks(good: Tiny) -> Iterator[Cell]:
     yield refused("hash tree, top level", ("flip", path, top + 5), "verity-io")
     yield refused("hash tree, top level, padding", ("flip", path, top + 4095), "verity-io")
     lower = top + 4096
-    yield Cell(
-        "hash tree, lower level, first block", (("flip", path, lower + 32 * 40),), (), 2, "eio"
-    )
+    first, second = (("flip", path, lower + block * 4096 + 32 * 40) for block in (0, 1))
+    yield refused("hash tree, lower level, the superblock's", first, "verity-io")
+    assert levels[0] > 2
+    yield Cell("hash tree, lower level, in the middle", (second,), (), 2, "eio")
     last = image.size - 4096
     yield refused(
         "hash tree, lower level, last block's padding", ("flip", path, last + 4095), "verity-io"

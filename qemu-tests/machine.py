@@ -89,6 +89,11 @@ class Machine:
                 raise MachineError(f"no {pattern!r} on the console ({why}):\n{tail}")
             time.sleep(0.1)
 
+    def sleep(self, seconds: float) -> None:
+        """Wait, at most until the machine ends."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+
     def type(self, text: str) -> None:
         """Type a line."""
         assert self._process.stdin is not None
@@ -152,12 +157,13 @@ def boot(
     memory: int = 2048,
     show: bool = False,
     keep_writes: bool = False,
+    processors: int = 2,
 ) -> Iterator[Machine]:
     """A machine with `disk` and its console in `log`; writes are thrown away unless kept."""
     log.parent.mkdir(parents=True, exist_ok=True)
     how = accelerator(kernel)
     argv = [
-        "qemu-system-x86_64", "-accel", how, "-smp", "2", "-m", str(memory),
+        "qemu-system-x86_64", "-accel", how, "-smp", str(processors), "-m", str(memory),
         "-display", "none", "-no-reboot", "-monitor", "none", "-serial", "stdio",
         "-kernel", str(kernel), "-initrd", str(initrd),
         "-append", f"console=ttyS0 panic=1 {cmdline}",

@@ -1,6 +1,7 @@
 """The matrix of damages, most of it against the agent on a fake root in one virtual machine."""
 
 import json
+import shutil
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,9 @@ def run_cells(good: tiny.Tiny, work: Path, wanted: list[Cell], files: cells.File
     place = root / "cells"
     place.mkdir(parents=True)
     files.directory.rename(place / "files")
-    (place / "run.py").write_bytes((Path(__file__).parent / "guest/run_cells.py").read_bytes())
+    guest = Path(__file__).parent / "guest"
+    shutil.copy(guest / "run_cells.py", place / "run.py")
+    shutil.copy(guest / "edits.py", place)
     document = {"cells": [cell._asdict() for cell in wanted], "good": cells.good_files(good)}
     (place / "cells.json").write_text(json.dumps(document))
     initrd = work / "initrd.img"

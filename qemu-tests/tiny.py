@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import lzma
 import os
 import shutil
 import subprocess
@@ -36,19 +37,19 @@ bb=/bin/busybox
 $bb mount -t proc proc /proc; $bb mount -t sysfs sys /sys; $bb mount -t devtmpfs dev /dev
 $bb mount -t tmpfs run /run
 for module in $($bb cat /modules/order); do $bb insmod /modules/$module; done
-run_python="/usr/bin/python3 -I -S -E -B"
 if $bb grep -q tiny.cells /proc/cmdline; then
-    $run_python /cells/run.py
+    /usr/bin/python3 -I -S -E -B /cells/run.py
     $bb poweroff -f
 fi
 $bb mount -t ext4 -o ro /dev/vda /sysroot
 $bb grep -q tiny.writable /proc/cmdline && $bb mount -o remount,rw /sysroot
-if $run_python /usr/lib/bootunion/bootunion-agent; then
+export PATH=/bin
+if /bin/sh /usr/lib/bootunion/bootunion-run; then
     $bb mkdir -p /sysroot/run
     $bb mount --move /run /sysroot/run
     exec $bb switch_root /sysroot /sbin/init
 fi
-echo TINY: the agent refused and came back
+echo TINY: the agent came back without a root
 $bb poweroff -f
 """
 
@@ -64,7 +65,7 @@ sys.path.append("/usr/lib/bootunion/agent")
 from bootunion.host import marking
 print("MARKED", marking.mark_good("/pkgs")[1])'
 fi
-word tiny.read && {{ cat /usr/share/victim > /dev/null; echo "READ ended with $?"; }}
+word tiny.ballast && {{ cat /usr/share/ballast > /dev/null; echo "READ ended with $?"; }}
 word tiny.hang && sleep 1000
 word tiny.reboot && reboot -f
 sync
@@ -72,8 +73,8 @@ printf '\\{SUCCESS:03o}' | dd of=/dev/port bs=1 seek={EXIT_PORT} conv=notrunc 2>
 poweroff -f
 """
 
-_APPLETS = ("cat", "dd", "dmesg", "grep", "ls", "mount", "poweroff", "printf", "reboot", "sh",
-            "sleep", "sync", "umount")  # fmt: skip
+_APPLETS = ("cat", "echo", "dd", "dmesg", "grep", "ls", "mount", "poweroff", "printf", "reboot",
+            "sh", "sleep", "sync", "umount")  # fmt: skip
 
 
 class Tiny(NamedTuple):
@@ -83,7 +84,7 @@ class Tiny(NamedTuple):
 
     @property
     def kernel(self) -> Path:
-        return self.directory / "vmlinuz"
+        return self.directory / "vmlinux"
 
     @property
     def initrd(self) -> Path:
@@ -122,6 +123,13 @@ def kernel_tree() -> tuple[Path, str]:
     return tree, release
 
 
+def unpacked(vmlinuz: Path) -> bytes:
+    """The ELF image in a vmlinuz: QEMU starts it by PVH, seconds sooner than it unpacks itself."""
+    data = vmlinuz.read_bytes()
+    start = data.index(b"\xfd7zXZ\0")
+    return lzma.LZMADecompressor().decompress(data[start:])
+
+
 def make() -> Tiny:
     """Kernel, initramfs, keys and a store with two good generations; cached by their inputs."""
     tree, release = kernel_tree()
@@ -130,7 +138,7 @@ def make() -> Tiny:
         return tiny
     shutil.rmtree(tiny.directory, ignore_errors=True)
     tiny.directory.mkdir(parents=True)
-    shutil.copy(tree / f"boot/vmlinuz-{release}", tiny.kernel)
+    tiny.kernel.write_bytes(unpacked(tree / f"boot/vmlinuz-{release}"))
     signing.generate(tiny.keys)
     signing.generate(tiny.directory / "stranger")
     closure = tiny.directory / "closure"
@@ -171,7 +179,7 @@ def _packages(tiny: Tiny, store: Store, signer: Signer, closure: Path) -> Iterab
     base: dict[str, bytes | str] = {
         "usr/bin/busybox": busybox.read_bytes(), "bin": "usr/bin", "sbin": "usr/sbin",
         "lib": "usr/lib", "lib64": "usr/lib64", "usr/sbin/init": _ROOT_INIT.encode(),
-        "etc/os-release": b"ID=tiny\n", "usr/share/victim": bytes(range(256)) * 2048,
+        "etc/os-release": b"ID=tiny\n",
         **{f"usr/bin/{name}": "busybox" for name in _APPLETS},
         **{f"{name}/": b"" for name in ("proc", "sys", "dev", "run", "pkgs", "tmp")},
     }  # fmt: skip
@@ -247,6 +255,8 @@ def _initrd(tiny: Tiny, tree: Path, release: str, closure: Path) -> None:
     for name in ("proc", "sys", "dev", "run", "tmp", "sysroot", "bin", "modules"):
         (root / name).mkdir(exist_ok=True)
     shutil.copy(shutil.which("busybox") or "/bin/busybox", root / "bin/busybox")
+    for applet in ("cat", "echo", "grep", "sh", "sleep", "sync", "umount"):
+        (root / "bin" / applet).symlink_to("busybox")
     (root / "init").write_text(_INITRAMFS_INIT)
     (root / "init").chmod(0o755)
     shutil.copytree(tiny.keys / "trust", root / "etc/bootunion/trust")

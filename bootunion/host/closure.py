@@ -32,6 +32,9 @@ AGENT_DIRECTORY = "/usr/lib/bootunion/agent"
 ENTRY = "/usr/lib/bootunion/bootunion-agent"
 """The program in the initramfs; the interpreter runs it with `-I -S -E -B`."""
 
+SCRIPTS = ("bootunion-run", "bootunion-stop")
+"""Shell scripts beside the program: what a generator's unit or hook calls, and how a boot ends."""
+
 _ENTRY_TEXT = f"""\
 import sys
 sys.path.append("{AGENT_DIRECTORY}")
@@ -94,6 +97,9 @@ def compute(python: Path) -> tuple[File, ...]:
     said = run.run(argv, what=f"importing the agent with {python}").stdout
     modules, objects, executable = json.loads(said)
     files = {ENTRY: File(_ENTRY_TEXT, ENTRY, "text")}
+    for name in SCRIPTS:
+        place = f"{Path(ENTRY).parent}/{name}"
+        files[place] = File(str(package / "initrd" / name), place, "file")
     for name, (origin, is_package) in modules.items():
         file = _module(name, origin, is_package, package)
         files[file.destination] = file

@@ -46,10 +46,15 @@ class Preview(NamedTuple):
         return not (fatal or self.refusals or any(row.problem for row in self.rows))
 
 
+def now() -> int:
+    """The clock's time, seconds since 1970."""
+    return int(time.time())
+
+
 def refusals(system: SystemList, kernel: str) -> tuple[BootunionError, ...]:
     """Why a machine of this architecture that runs `kernel` would refuse the list now."""
     machine = plan.Machine(os.uname().machine, kernel or system.kernel)
-    return (*plan.refusals(system, machine), *choice.expired(system, int(time.time())))
+    return (*plan.refusals(system, machine), *choice.expired(system, now()))
 
 
 def read_list(

@@ -99,8 +99,12 @@ class Store:
 
 
 def _refused(error: OSError, name: str) -> BootunionError:
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+    if error.errno == errno.ENOENT:
         return BootunionError("file-missing", "is not in the store", subject=name)
+    if error.errno == errno.ENOTDIR:
+        # Also what O_DIRECTORY | O_NOFOLLOW says of a symlink to a directory.
+        text = "is not reached through real directories"
+        return BootunionError("file-invalid", text, subject=name)
     if error.errno in (errno.ELOOP, errno.ENXIO):
         return BootunionError("file-invalid", "is not a regular file", subject=name)
     return BootunionError("file-invalid", f"cannot be read: {error.strerror}", subject=name)

@@ -1,9 +1,19 @@
 #!/bin/sh
-# Where the store is on a device of its own there need not be a root=: dracut must not stop for it.
 # shellcheck disable=SC2034,SC1091  # dracut reads root and rootok
 type getarg > /dev/null 2>&1 || . /lib/dracut-lib.sh
 
-if [ -z "$root" ] && getarg bootunion.store= > /dev/null; then
-    root=bootunion
-    rootok=1
+if getarg bootunion= > /dev/null; then
+    # Where the store is on a device of its own there need not be a root=: dracut must not stop.
+    if [ -z "$root" ] && getarg bootunion.store= > /dev/null; then
+        root=bootunion
+        rootok=1
+    fi
+    # No prompt when dracut itself gives up, either. What stands on the kernel's own command line
+    # comes later and wins.
+    bootunion_action=$(getarg bootunion.on-failure=)
+    case "$bootunion_action" in
+        shell) ;;
+        poweroff) echo "rd.shell=0 rd.emergency=poweroff" > /etc/cmdline.d/10-bootunion.conf ;;
+        *) echo "rd.shell=0 rd.emergency=halt" > /etc/cmdline.d/10-bootunion.conf ;;
+    esac
 fi

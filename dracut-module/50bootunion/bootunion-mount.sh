@@ -5,17 +5,14 @@
 # shellcheck disable=SC2154,SC1091  # dracut sets $hookdir and $NEWROOT
 type getarg > /dev/null 2>&1 || . /lib/dracut-lib.sh
 
-if getarg bootunion= > /dev/null; then
+if getarg bootunion= > /dev/null && [ ! -e /run/bootunion/boot.json ]; then
     for bootunion_hook in "$hookdir"/mount/*.sh; do
-        case "$bootunion_hook" in *-bootunion-mount.sh | *bootunion-mount.sh) continue ;; esac
+        case "$bootunion_hook" in *bootunion-mount.sh) continue ;; esac
         ismounted "$NEWROOT" && break
         # shellcheck disable=SC1090
         [ -f "$bootunion_hook" ] && . "$bootunion_hook"
     done
     if ismounted "$NEWROOT" || getarg bootunion.store= > /dev/null; then
-        modprobe -qa loop dm-mod dm-verity squashfs overlay
-        # On a refusal the agent stops the machine itself, unless it was told to leave a shell.
-        /usr/bin/python3 -I -S -E -B /usr/lib/bootunion/bootunion-agent \
-            || die "bootunion refused to assemble the root"
+        /bin/sh /usr/lib/bootunion/bootunion-run
     fi
 fi

@@ -42,16 +42,21 @@ install() {
         dfatal "bootunion: there is no trust store at /etc/bootunion/trust/trust.json"
         exit 1
     }
-    inst_multiple modprobe udevadm grep sh
+    inst_multiple modprobe udevadm grep sh cat umount sync sleep
     inst_hook cmdline 90 "$moddir/bootunion-cmdline.sh"
+    inst_hook emergency 10 "$moddir/bootunion-emergency.sh"
+    inst_hook shutdown-emergency 10 "$moddir/bootunion-emergency.sh"
     if dracut_module_included systemd; then
         inst_simple "$moddir/bootunion-assemble.service" \
             "$systemdsystemunitdir/bootunion-assemble.service"
-        # Required, not wanted: without the root of the list there is no boot.
-        mkdir -p "$initdir$systemdsystemunitdir/initrd-root-fs.target.requires"
-        ln -sf ../bootunion-assemble.service \
-            "$initdir$systemdsystemunitdir/initrd-root-fs.target.requires/"
+        # Required, not wanted: without the root of the list there is no boot, and no switch.
+        local unit
+        for unit in initrd-root-fs.target initrd-switch-root.service; do
+            mkdir -p "$initdir$systemdsystemunitdir/$unit.requires"
+            ln -sf ../bootunion-assemble.service "$initdir$systemdsystemunitdir/$unit.requires/"
+        done
     else
         inst_hook mount 01 "$moddir/bootunion-mount.sh"
+        inst_hook pre-pivot 99 "$moddir/bootunion-guard.sh"
     fi
 }
