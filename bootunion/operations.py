@@ -92,7 +92,7 @@ class MountOverlay(NamedTuple):
 
 
 class PlaceStore(NamedTuple):
-    """Make the store visible at `path` in the new root."""
+    """Make the store visible at `path` in the new root: nothing in it is run or is a device."""
 
     path: str
 

@@ -12,15 +12,7 @@ import pytest
 import scenario
 from scenario import Debian
 
-pytestmark = [
-    pytest.mark.qemu,
-    pytest.mark.skipif(os.geteuid() != 0, reason="composing needs root"),
-]
-
-
-@pytest.fixture(scope="session")
-def debian() -> Debian:
-    return scenario.make()
+pytestmark = pytest.mark.qemu
 
 
 @pytest.mark.parametrize("flavour", scenario.FLAVOURS)

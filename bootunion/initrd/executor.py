@@ -21,6 +21,7 @@ from .store import Store
 
 # Overlay features that would let attributes inside a layer send reads elsewhere.
 _SAFE = {"metacopy": "off", "redirect_dir": "nofollow", "index": "off", "xino": "off"}
+_STORE_ATTRIBUTES = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV | mount.MOUNT_ATTR_NOEXEC
 
 
 class Step(NamedTuple):
@@ -206,6 +207,8 @@ class Executor:
     def _place_store(self, todo: op.PlaceStore) -> None:
         tree = mount.clone_tree(self._store.fd, self._store.name)
         try:
+            # Whoever writes to the store must not hand the machine's users a setuid program.
+            mount.restrict(tree, _STORE_ATTRIBUTES, self._store.name)
             mount.attach(tree, todo.path)
         except FileNotFoundError:
             text = f"the union has no directory {op_mount_point(todo.path)} for the store"

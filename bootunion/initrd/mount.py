@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import struct
 
 MS_RDONLY = 1
 MS_NOSUID = 2
@@ -31,12 +32,16 @@ FSCONFIG_SET_STRING = 1
 FSCONFIG_SET_FD = 5
 FSCONFIG_CMD_CREATE = 6
 MOUNT_ATTR_RDONLY = 1
+MOUNT_ATTR_NOSUID = 2
+MOUNT_ATTR_NODEV = 4
+MOUNT_ATTR_NOEXEC = 8
 
 _OPEN_TREE = 428
 _MOVE_MOUNT = 429
 _FSOPEN = 430
 _FSCONFIG = 431
 _FSMOUNT = 432
+_MOUNT_SETATTR = 442
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -92,6 +97,21 @@ def clone_tree(directory: int, name: str) -> int:
     """
     flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH
     return _call(_OPEN_TREE, name, ctypes.c_int(directory), b"", ctypes.c_uint(flags))
+
+
+def restrict(tree: int, attributes: int, name: str) -> None:
+    """Set attributes (MOUNT_ATTR_…) of a detached mount; `name` is for the error's text only."""
+    # struct mount_attr: attributes to set, to clear, propagation, user namespace; 64 bits each.
+    wanted = struct.pack("<QQQQ", attributes, 0, 0, 0)
+    _call(
+        _MOUNT_SETATTR,
+        name,
+        ctypes.c_int(tree),
+        b"",
+        ctypes.c_uint(AT_EMPTY_PATH),
+        wanted,
+        ctypes.c_size_t(len(wanted)),
+    )
 
 
 def attach(tree: int, target: str) -> None:

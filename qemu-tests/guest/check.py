@@ -64,6 +64,9 @@ def main() -> None:
         "apt": words("apt-get", "-y", "-q", "install", "/pkgs/tests/hello.deb")[-300:],
         "hello_after": words("/usr/bin/hello-bootunion")
         if Path("/usr/bin/hello-bootunion").exists() else "",
+        "store": words("findmnt", "-n", "-o", "VFS-OPTIONS", "/pkgs"),
+        "good": json.loads(Path(f"/pkgs/state/{name}.json").read_text())["good"] == generation,
+        "kept_report": len(os.listdir("/pkgs/reports")),
         "agent_ms": (report["finished"] - report["started"]) // 1_000_000,
         "layers_by": report["overlay_layers_by"],
         "kmsg": words("sh", "-c", "dmesg | grep -c bootunion:"),

@@ -1,0 +1,120 @@
+"""A store that is itself a root that boots, and an agent that cannot do its work.
+
+Whatever keeps the agent from working, nobody switches to what lies at the sysroot, and there is no
+prompt: the machine stops.
+"""
+
+import shutil
+from pathlib import Path
+
+import machine
+import pytest
+import scenario
+import tiny
+from scenario import Debian
+
+pytestmark = pytest.mark.qemu
+
+_EVIL_INIT = """\
+#!/bin/sh
+/bin/busybox mount -t devtmpfs dev /dev
+echo "EVIL ROOT RUNS" > /dev/ttyS0
+/bin/busybox poweroff -f
+"""
+_KILLED = """\
+import os, signal
+print("AGENT IS KILLED", flush=True)
+os.kill(os.getppid(), signal.SIGKILL)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+BROKEN = {
+    "python cannot start": ("usr/bin/python3", b"this is no program\n"),
+    "agent and its shell are killed": ("usr/lib/bootunion/bootunion-agent", _KILLED.encode()),
+    "agent is not there": ("usr/lib/bootunion/bootunion-agent", b""),
+}
+
+
+@pytest.fixture(scope="module")
+def evil_disk(debian: Debian, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's lists on a file system that a generator takes for a root."""
+    work = tmp_path_factory.mktemp("evil")
+    tree = work / "tree"
+    (tree / "bin").mkdir(parents=True)
+    shutil.copytree(debian.store / "lists", tree / "lists")
+    busybox = shutil.which("busybox") or "/bin/busybox"
+    shutil.copy(busybox, tree / "bin/busybox")
+    (tree / "bin/sh").symlink_to("busybox")
+    for name in ("proc", "sys", "dev", "run", "tmp", "etc", "sbin", "lib64"):
+        (tree / name).mkdir()
+    (tree / "etc/os-release").write_text("ID=evil\n")
+    for name in ("lib64/ld-linux-x86-64.so.2", "sbin/init", "init"):
+        (tree / name).write_text(_EVIL_INIT)
+        (tree / name).chmod(0o755)
+    return machine.store_disk(tree, work / "disk.img")
+
+
+def broken_initrd(debian: Debian, flavour: str, how: str, work: Path) -> Path:
+    """The demo's initramfs with one file replaced."""
+    path, data = BROKEN[how]
+    place = work / "extra" / path
+    place.parent.mkdir(parents=True)
+    place.write_bytes(data)
+    place.chmod(0o755)
+    extra = tiny.archive(work / "extra", work / "extra.img")
+    initrd = work / "initrd.img"
+    initrd.write_bytes(debian.initrd(flavour).read_bytes() + extra.read_bytes())
+    return initrd
+
+
+@pytest.mark.parametrize("flavour", scenario.FLAVOURS)
+@pytest.mark.parametrize("how", BROKEN)
+def test_nothing_is_switched_to_when_the_agent_fails(
+    debian: Debian, evil_disk: Path, tmp_path: Path, flavour: str, how: str
+) -> None:
+    initrd = broken_initrd(debian, flavour, how, tmp_path)
+    log = scenario.BUILD / f"hostile-{flavour}-{list(BROKEN).index(how)}.console"
+    cmdline = f"{scenario.CMDLINE} bootunion.on-failure=poweroff"
+    with machine.boot(debian.kernel, initrd, cmdline, evil_disk, log) as running:
+        running.wait_for(r"bootunion: this machine stops here \(poweroff\)", 240)
+        assert running.end(60) == 0
+        said = running.console
+    for marker in ("EVIL ROOT RUNS", "emergency mode", "Press Enter", "debug shell", "login:"):
+        assert marker not in said
+
+
+def test_the_evil_root_would_boot(debian: Debian, evil_disk: Path) -> None:
+    """Without bootunion= the same disk boots: the tests above can fail."""
+    log = scenario.BUILD / "hostile-control.console"
+    with machine.boot(
+        debian.kernel, debian.initrd("plain"), "root=LABEL=pkgs", evil_disk, log
+    ) as running:
+        running.wait_for("EVIL ROOT RUNS", 240)
+
+
+@pytest.mark.parametrize("flavour", scenario.FLAVOURS)
+def test_a_device_that_does_not_come_ends_without_a_prompt(
+    debian: Debian, evil_disk: Path, flavour: str
+) -> None:
+    log = scenario.BUILD / f"hostile-no-device-{flavour}.console"
+    cmdline = "root=LABEL=elsewhere bootunion=demo rd.retry=4 rd.timeout=8"
+    cmdline += " bootunion.on-failure=poweroff"
+    with machine.boot(debian.kernel, debian.initrd(flavour), cmdline, evil_disk, log) as running:
+        running.wait_for(r"STOPPED \[store-missing\]", 300)
+        assert running.end(120) == 0
+        said = running.console
+    for marker in ("emergency mode", "Press Enter", "debug shell", "EVIL ROOT RUNS"):
+        assert marker not in said
+
+
+def test_a_store_of_its_own_device_is_waited_for(debian: Debian) -> None:
+    """No root= at all: the agent finds the device by udev (bootunion.store=)."""
+    for flavour in scenario.FLAVOURS:
+        log = scenario.BUILD / f"store-device-{flavour}.console"
+        with machine.boot(
+            debian.kernel, debian.initrd(flavour), "bootunion.store=LABEL=pkgs bootunion=demo",
+            debian.disk, log,
+        ) as running:  # fmt: skip
+            running.login()
+            status, said = running.run("findmnt -n -o FSTYPE / /pkgs; ls /pkgs/lists", 60)
+            assert status == 0 and "overlay" in said and "demo" in said
+            running.succeed()
