@@ -79,10 +79,13 @@ def draft(directory: Path, current: Trust) -> Draft | None:
     return Draft(found, envelope) if found.version == current.version + 1 else None
 
 
-def edit(directory: Path, change: Change) -> Draft:
-    """Put `change` into the draft, which is begun when there is none; signatures on it are gone.
+def edit(
+    directory: Path, change: Change, signers: Iterable[Signer] = ()
+) -> tuple[Trust, Draft, bool]:
+    """Put `change` into the draft, which is begun when there is none, and sign it.
 
-    Raises BootunionError trust-invalid when a role could not reach its threshold any more.
+    Earlier signatures on the draft are gone. Gives what `sign` gives. Raises BootunionError, and
+    trust-invalid when a role could not reach its threshold any more; then all is as it was.
     """
     current = newest(directory)
     begun = draft(directory, current)
@@ -94,9 +97,8 @@ def edit(directory: Path, change: Change) -> Draft:
             text = (f"the role {name} needs {role.threshold} key(s) and would have "
                     f"{len(made.counting(name))}: add one in the same step")  # fmt: skip
             raise BootunionError("trust-invalid", text, subject=DRAFT)
-    envelope = Envelope(trust.PAYLOAD_TYPE, payload, ())
-    write_atomic(directory / DRAFT, envelope.encode())
-    return Draft(made, envelope)
+    found = Draft(made, Envelope(trust.PAYLOAD_TYPE, payload, ()))
+    return _signed(directory, current, found, signers)
 
 
 def _changed(base: Trust, change: Change) -> Trust:
@@ -151,22 +153,28 @@ def sign(directory: Path, signers: Iterable[Signer]) -> tuple[Trust, Draft, bool
     if found is None:
         text = "there is no draft: make one with `bootunion trust edit`"
         raise BootunionError("file-missing", text, subject=str(directory / DRAFT))
+    return _signed(directory, current, found, signers)
+
+
+def _signed(
+    directory: Path, current: Trust, found: Draft, signers: Iterable[Signer]
+) -> tuple[Trust, Draft, bool]:
     envelope = found.envelope
     for signer in signers:
         envelope = signing.add_signature(envelope, signer)
     data = envelope.encode()
-    write_atomic(directory / DRAFT, data)
     found = found._replace(envelope=envelope)
     try:
         trust.advance(current, data, subject=DRAFT)
     except BootunionError as error:
         if error.code == "signature-untrusted":
+            write_atomic(directory / DRAFT, data)
             return current, found, False
         raise
     # In this order: with a power cut in between, the version is found beside the anchor.
     write_atomic(directory / f"{found.trust.version}.json", data)
     write_atomic(directory / trust.FILE_NAME, data)
-    (directory / DRAFT).unlink()
+    (directory / DRAFT).unlink(missing_ok=True)
     return current, found, True
 
 

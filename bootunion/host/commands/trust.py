@@ -123,7 +123,7 @@ def edit(trust_path: Path, add: tuple[str, ...], remove: tuple[str, ...], revoke
     Rotate a list key:   --add-key list=new.pub --revoke old.pub
     Rotate the root key: --add-key root=new.pub --revoke old.pub --key old.key --key new.key
     """
-    from bootunion.host import signing, trustkeeping
+    from bootunion.host import trustkeeping
 
     current = trustkeeping.newest(trust_path)
     change = trustkeeping.Change(
@@ -135,10 +135,7 @@ def edit(trust_path: Path, add: tuple[str, ...], remove: tuple[str, ...], revoke
     )
     _refuse_nothing(change)
     signers = [Signer(key, sign_command) for key in keys]
-    for signer in signers:  # before anything is written
-        signing.read_key(signer.key)
-    trustkeeping.edit(trust_path, change)
-    _sign(trust_path, signers, as_json)
+    _show_signed(*trustkeeping.edit(trust_path, change, signers), as_json)
 
 
 @trust_group.command(name="sign")
@@ -151,7 +148,10 @@ def sign_draft(trust_path: Path, keys: tuple[Path, ...], sign_command: str, as_j
 
     Without --key it is only looked whether there are enough, as after `bootunion sign` elsewhere.
     """
-    _sign(trust_path, [Signer(key, sign_command) for key in keys], as_json)
+    from bootunion.host import trustkeeping
+
+    signers = [Signer(key, sign_command) for key in keys]
+    _show_signed(*trustkeeping.sign(trust_path, signers), as_json)
 
 
 @trust_group.command()
@@ -169,10 +169,9 @@ def publish(trust_path: Path, store_path: Path, as_json: bool) -> None:
         print("\n".join(new) or "the store has all versions already")
 
 
-def _sign(trust_path: Path, signers: list[Signer], as_json: bool) -> None:
+def _show_signed(current: trust.Trust, found: Draft, done: bool, as_json: bool) -> None:
     from bootunion.host import trustkeeping
 
-    current, found, done = trustkeeping.sign(trust_path, signers)
     if as_json:
         console.show_json({**_draft_json(current, found), "done": done})
     elif done:
