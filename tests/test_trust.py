@@ -1,6 +1,9 @@
 """The rules of the trust store, an attack each: what a machine believes, refuses, and says."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import repository as repo
@@ -379,3 +382,35 @@ def test_a_right_copy_elsewhere_helps_against_a_damaged_one_and_the_damage_is_to
     assert (chain.trust, [one.code for one in chain.refusals]) == (
         honest.newest, ["envelope-invalid"],
     )  # fmt: skip
+
+
+# The agent
+
+
+def agent(tmp_path: Path, anchor: bytes, files: dict[str, bytes]) -> str:
+    """The code with which the agent refuses to boot list 1 of a store on a fake root."""
+    for path, data in (files | {"../trust/trust.json": anchor}).items():
+        target = tmp_path / "sysroot" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+    (tmp_path / "cmdline").write_text(f"bootunion={repo.NAME} bootunion.generation=1")
+    done = subprocess.run(
+        [sys.executable, "-m", "bootunion.initrd", "--keep-running", "--kmsg", tmp_path / "kmsg",
+         "--sysroot", tmp_path / "sysroot", "--run", tmp_path / "run", "--trust",
+         tmp_path / "trust", "--cmdline", tmp_path / "cmdline"], check=False, capture_output=True,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    error = json.loads((tmp_path / "run/bootunion/boot.json").read_text())["error"]
+    return f"{error['subject'].rpartition('/')[2]} {error['code']}"
+
+
+def test_the_agent_believes_a_signed_anchor_and_no_other(tmp_path: Path) -> None:
+    made = Repository(members(root=2, of=2))
+    foreign = repo.system(1)._replace(architecture="riscv64")  # read, believed, and not for here
+    made.publish_list(foreign)
+    unsigned = repo.sign_trust(made.newest, made.members["root"][0][:1])
+    assert agent(tmp_path / "a", made.anchor, made.files).endswith(" architecture-mismatch")
+    assert agent(tmp_path / "b", unsigned, made.files) == "trust.json signature-untrusted"
+    assert agent(tmp_path / "c", b"{}", made.files) == "trust.json envelope-invalid"
+    other = Repository(members())
+    assert agent(tmp_path / "d", other.anchor, made.files) == "1.json signature-untrusted"
