@@ -123,10 +123,20 @@ CODES: dict[str, Code] = {
         "The list was made for another kernel release than the one that runs.",
         "Boot the kernel of the list, or compose the list again for this kernel.",
     ),
+    "key-encrypted": Code(
+        EXIT_INPUT,
+        "A private key is encrypted, and bootunion asks for no passphrase.",
+        "Decrypt it with `openssl pkey` for the time of signing, or use --sign-command.",
+    ),
     "key-invalid": Code(
         EXIT_INPUT,
         "A file does not hold an Ed25519 key in PEM.",
         "Make one with `bootunion keygen`.",
+    ),
+    "key-published": Code(
+        EXIT_UNTRUSTED,
+        "A trust store names a key whose private half is in a standard or in a well-known test.",
+        "Make keys of your own with `bootunion keygen`.",
     ),
     "list-expired": Code(
         EXIT_UNTRUSTED,
@@ -253,10 +263,35 @@ CODES: dict[str, Code] = {
         "A generation was booted as often as its list allows and never marked good.",
         "Look at its reports with `bootunion doctor`, then compose a better one.",
     ),
+    "trust-expired": Code(
+        EXIT_UNTRUSTED,
+        "The trust store's expiry lies in the past, or this machine's clock is wrong.",
+        "Check the clock; then publish a newer version of the trust store.",
+    ),
+    "trust-forked": Code(
+        EXIT_UNTRUSTED,
+        "A version of the trust store is not the one of this number that was believed before.",
+        "Find out who signed it with old root keys; then publish the right versions again.",
+    ),
     "trust-invalid": Code(
         EXIT_INPUT,
         "The trust store is not in the form that bootunion reads.",
         "Make it with `bootunion keygen`.",
+    ),
+    "trust-misplaced": Code(
+        EXIT_UNTRUSTED,
+        "A trust store's signed version is not the one that comes next.",
+        "Put each version where its own number says; no version may be left out.",
+    ),
+    "trust-rolled-back": Code(
+        EXIT_UNTRUSTED,
+        "The store lacks a version of the trust store that this machine has believed before.",
+        "Publish all versions again with `bootunion trust publish`, or make a new initramfs.",
+    ),
+    "trust-too-far": Code(
+        EXIT_UNTRUSTED,
+        "The store has more versions of the trust store than are followed from the initramfs.",
+        "Make a new initramfs with the newest trust.json.",
     ),
     "upper-unsupported": Code(
         EXIT_PLAN,

@@ -95,7 +95,10 @@ def trusted() -> tuple[trust.Trust, bytes]:
     private, public = signature.generate()
     key_id = signature.key_id(public)
     role = trust.Role((key_id,), 1)
-    return trust.Trust({key_id: public}, {"list": role, "package": role}), private
+    root = signature.generate()[1]
+    keys = {key_id: public, signature.key_id(root): root}
+    roles = {"root": trust.Role((signature.key_id(root),), 1), "list": role, "package": role}
+    return trust.Trust(keys, roles), private
 
 
 def signed(private: bytes, kind: str = systemlist.PAYLOAD_TYPE) -> dsse.Envelope:

@@ -14,7 +14,7 @@ from bootunion import __version__
 from bootunion.codes import EXIT_INTERRUPTED
 from bootunion.errors import BootunionError
 
-from .commands import initramfs, keys, lists, machine, packages
+from .commands import initramfs, keys, lists, machine, packages, trust
 from .store import refusing_full_disk
 
 _EPILOG = """Exit statuses: 0 done, 1 something outside failed, 2 wrong words, 3 wrong input,
@@ -36,8 +36,8 @@ def cli() -> None:
 
 
 _COMMANDS = (
-    keys.keygen, keys.sign, packages.build, packages.import_group, lists.compose, lists.plan,
-    lists.verify, initramfs.initramfs, initramfs.initramfs_files,
+    keys.keygen, keys.sign, trust.trust_group, packages.build, packages.import_group,
+    lists.compose, lists.plan, lists.verify, initramfs.initramfs, initramfs.initramfs_files,
     machine.doctor, machine.mark_good,
 )  # fmt: skip
 for _command in _COMMANDS:

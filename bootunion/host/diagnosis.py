@@ -44,7 +44,7 @@ def examine(store_path: Path, trust_path: Path, list_name: str, *, blocks: bool)
     found: list[Finding] = []
     trusted: trust.Trust | None = None
     try:
-        trusted = signing.read_trust(trust_path)
+        trusted = signing.read_trust(trust_path, store_path)
     except BootunionError as error:
         found.append(_wrong(str(trust_path), error))
     with Reader(str(store_path)) as reader:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
+import stat
+import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from bootunion import dsse, signature, trust
 from bootunion.dsse import Envelope, Signature
 from bootunion.errors import BootunionError
+from bootunion.initrd.store import Store as Reader
 
 from . import run
 from .store import sync_directory, write_atomic
@@ -29,6 +34,11 @@ class Signer:
     key: Path
     command: str = ""
 
+    def __post_init__(self) -> None:
+        # Here and not where the key is read: importing reads it in many processes.
+        if not self.command:
+            _warn_if_open(self.key)
+
     def sign(self, message: bytes) -> Signature:
         """The signature over `message`. Raises BootunionError key-invalid, program-failed."""
         pem = read_key(self.key)
@@ -47,6 +57,14 @@ class Signer:
         """The DSSE envelope of a payload with this one signature."""
         message = dsse.pre_authentication(payload_type, payload)
         return Envelope(payload_type, payload, (self.sign(message),)).encode()
+
+
+def _warn_if_open(key: Path) -> None:
+    with contextlib.suppress(OSError):
+        mode = stat.S_IMODE(key.stat().st_mode)
+        if mode & 0o077:
+            text = f"{key} is open to others (mode {mode:04o}); chmod 600 {shlex.quote(str(key))}"
+            print(f"bootunion: warning: {text}", file=sys.stderr)
 
 
 def add_signature(envelope: Envelope, signer: Signer) -> Envelope:
@@ -69,20 +87,31 @@ def read_key(path: Path) -> bytes:
     return data
 
 
-def generate(directory: Path) -> list[Path]:
-    """Make a key pair for each role and a trust store that believes them.
+def generate(directory: Path, version: int = 1) -> list[Path]:
+    """Make a key pair for each role and the first version of a trust store that believes them.
 
-    Writes `list.key`, `list.pub`, `package.key`, `package.pub` and `trust/trust.json`; never over
-    an existing file. Raises BootunionError exists.
+    Writes `<role>.key` and `<role>.pub` for root, list and package, and `trust/trust.json`, which
+    the root key signs, with a copy as `trust/<version>.json`; never over an existing file, and
+    nothing stays when it does not come to an end. Raises BootunionError exists.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    paths = [
-        directory / f"{role}.{kind}" for role in trust.PAYLOAD_TYPES for kind in ("key", "pub")
-    ]
     store = directory / "trust"
-    for path in (*paths, store / trust.FILE_NAME):
+    names = [f"{role}.{kind}" for role in trust.PAYLOAD_TYPES for kind in ("key", "pub")]
+    paths = [directory / name for name in names]
+    paths += [store / f"{version}.json", store / trust.FILE_NAME]
+    for path in paths:
         if path.exists():
             raise BootunionError("exists", "keys are never overwritten", subject=str(path))
+    try:
+        _generate(directory, store, version)
+    except BaseException:
+        for path in paths:
+            path.unlink(missing_ok=True)
+        raise
+    return paths
+
+
+def _generate(directory: Path, store: Path, version: int) -> None:
     keys: dict[str, bytes] = {}
     roles = {}
     for role in trust.PAYLOAD_TYPES:
@@ -91,9 +120,11 @@ def generate(directory: Path) -> list[Path]:
         write_atomic(directory / f"{role}.pub", signature.public_to_pem(public).encode())
         keys[signature.key_id(public)] = public
         roles[role] = trust.Role((signature.key_id(public),), 1)
+    root = Signer(directory / f"{trust.ROLE_ROOT}.key")
+    envelope = root(trust.Trust(keys, roles, version).encode(), trust.PAYLOAD_TYPE)
     store.mkdir(exist_ok=True)
-    write_atomic(store / trust.FILE_NAME, trust.Trust(keys, roles).encode())
-    return [*paths, store / trust.FILE_NAME]
+    write_atomic(store / f"{version}.json", envelope)
+    write_atomic(store / trust.FILE_NAME, envelope)
 
 
 def _write_private(path: Path, data: bytes) -> None:
@@ -106,14 +137,34 @@ def _write_private(path: Path, data: bytes) -> None:
     sync_directory(path.parent)
 
 
-def read_trust(directory: Path) -> trust.Trust:
-    """The trust store in `directory`. Raises BootunionError trust-invalid, file-missing."""
+def read_trust(directory: Path, store: Path | None = None) -> trust.Trust:
+    """What a machine with the anchor in `directory` believes when it boots from `store`.
+
+    Versions beside the anchor are followed, too. At boot a refused version is told and stepped
+    over; here it is raised, for there is somebody who can mend it. Raises BootunionError as
+    `trust.load` does.
+    """
     path = directory / trust.FILE_NAME
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(trust.MAX_SIZE + 1)
     except OSError as error:
         text = f"cannot be read: {error.strerror}"
         raise BootunionError("file-missing", text, subject=str(path)) from None
-    if len(data) > trust.MAX_SIZE:
-        raise BootunionError("trust-invalid", "is too large", subject=str(path))
-    return trust.decode(data, subject=str(path))
+    readers = [version_reader(directory)]
+    if store is not None:
+        readers.insert(0, version_reader(store / trust.DIRECTORY))
+    found = trust.load(data, readers, seen=trust.NOTHING, now=int(time.time()), subject=str(path))
+    for refusal in found.refusals:
+        raise refusal
+    return found.trust
+
+
+def version_reader(directory: Path) -> trust.ReadVersion:
+    """Reads the versions of a trust store that lie in `directory`."""
+
+    def read(version: int) -> bytes:
+        with Reader(str(directory)) as reader:
+            return reader.read(f"{version}.json", limit=trust.MAX_SIZE)
+
+    return read

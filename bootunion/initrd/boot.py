@@ -212,11 +212,11 @@ def _read_trust(directory: str) -> trust.Trust:
     path = f"{directory}/{trust.FILE_NAME}"
     try:
         with open(path, "rb") as file:
-            data = file.read(trust.MAX_SIZE)
+            data = file.read(trust.MAX_SIZE + 1)
     except OSError as error:
         text = f"cannot be read: {error.strerror}"
         raise BootunionError("trust-invalid", text, subject=path) from None
-    return trust.decode(data, subject=path)
+    return trust.decode_anchor(data, subject=path)
 
 
 def _mount_store(settings: cmdline.Settings, place: str, stack: contextlib.ExitStack) -> None:

@@ -49,7 +49,7 @@ def initramfs(list_name: str, generation: int | None, output: Path, kernel_outpu
     from bootunion.host import initramfs as making
     from bootunion.host import planview, signing
 
-    store, trusted = Store(store_path), signing.read_trust(trust_path)
+    store, trusted = Store(store_path), signing.read_trust(trust_path, store_path)
     system, _ = planview.read_list(store, trusted, list_name, generation or 0)
     with console.progress() as reporter:
         reporter.stage("making the initramfs with dracut", 0)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from bootunion import trust
 from bootunion.errors import BootunionError
 from bootunion.host import console
 from bootunion.host.signing import Signer
@@ -15,16 +16,20 @@ from .options import DIRECTORY, FILE, json_option
 
 @click.command()
 @click.argument("directory", type=DIRECTORY)
+@click.option("--trust-version", type=click.IntRange(1, trust.MAX_VERSION), default=1,
+              show_default=True, help="Number of the first version; when a lost trust store is "
+              "replaced, higher than any that a machine has seen.")  # fmt: skip
 @json_option
-def keygen(directory: Path, as_json: bool) -> None:
-    """Make keys for both roles, and a trust store that believes them.
+def keygen(directory: Path, trust_version: int, as_json: bool) -> None:
+    """Make a key for each role, and the first version of a trust store that believes them.
 
-    Writes list.key, list.pub, package.key, package.pub and trust/trust.json into DIRECTORY; never
-    over an existing file. Keep the .key files away from machines that boot.
+    Writes root, list and package keys (.key and .pub) and trust/trust.json, which the root key
+    signs, into DIRECTORY; never over an existing file. Keep the .key files away from machines that
+    boot, and root.key off line: it is needed only to change the trust store (`bootunion trust`).
     """
     from bootunion.host import signing
 
-    made = signing.generate(directory)
+    made = signing.generate(directory, trust_version)
     if as_json:
         console.show_json([str(path) for path in made])
     else:
@@ -37,7 +42,11 @@ def keygen(directory: Path, as_json: bool) -> None:
 @click.option("--key", type=FILE, required=True, help="Private key; public with --sign-command.")
 @click.option("--sign-command", default="", metavar="COMMAND", help="Program that signs.")
 def sign(file: Path, key: Path, sign_command: str) -> None:
-    """Add a signature to a list or manifest FILE (a DSSE envelope)."""
+    """Add a signature to FILE: a list, a manifest or the draft of a trust store.
+
+    FILE is a DSSE envelope. The --sign-command gets the bytes to sign on its standard input and
+    writes the 64-byte signature to its output; an HSM, a token or a cloud key is a script away.
+    """
     from bootunion import dsse, systemlist
     from bootunion.host import signing
     from bootunion.host.store import write_atomic

@@ -38,7 +38,7 @@ def compose(system_yaml: Path, keys: Path, cache: Path, jobs: int | None, store_
     system = systemyaml.read(system_yaml)
     shop = composing.Workshop(
         Store(store_path), cache.expanduser(), Signer(keys / "package.key"),
-        Signer(keys / "list.key"), signing.read_trust(keys / "trust"), jobs or 0,
+        Signer(keys / "list.key"), signing.read_trust(keys / "trust", store_path), jobs or 0,
     )  # fmt: skip
     with console.progress() as reporter:
         done = composing.compose(system, shop, composing.Progress(reporter.stage, reporter.step))
@@ -65,7 +65,7 @@ def plan(list_name: str, generation: int | None, kernel: str, operations: bool, 
     """
     from bootunion.host import planview, signing
 
-    trusted = signing.read_trust(trust_path)
+    trusted = signing.read_trust(trust_path, store_path)
     found = planview.preview(Store(store_path), trusted, list_name, generation or 0, kernel)
     if operations:
         planview.show_operations(found, as_json)
@@ -88,7 +88,7 @@ def verify(list_name: str, generation: int | None, store_path: Path, trust_path:
     """Check LIST: its signature, every manifest and every block of every package."""
     from bootunion.host import planview, signing, verifying
 
-    store, trusted = Store(store_path), signing.read_trust(trust_path)
+    store, trusted = Store(store_path), signing.read_trust(trust_path, store_path)
     system, _ = planview.read_list(store, trusted, list_name, generation or 0)
     with console.progress() as reporter:
         reporter.stage("verifying packages", len(system.layers))

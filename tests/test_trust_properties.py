@@ -1,0 +1,208 @@
+"""An attacker with the store and with keys below the thresholds gets nowhere: whatever they try, a
+machine boots only what the operator signed, and never believes less than before.
+
+An operator, a thief and a machine take turns. The thief may have any keys, as long as they never
+reach the threshold of the root or list role of a version from the one on that the machine
+remembers: that is the promise. Versions before it may be theirs altogether.
+"""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from repository import (
+    Booted,
+    Machine,
+    Person,
+    Repository,
+    list_path,
+    people,
+    person,
+    sign,
+    sign_trust,
+    system,
+    trust_of,
+    trust_path,
+)
+
+from bootunion import dsse, systemlist, trust
+from bootunion.errors import BootunionError
+from bootunion.trust import Trust
+
+ROLES = ("root", "list")
+FRESH = people(24)
+OWN, MINE = people(2)  # the thief's own keys, which nobody trusts
+
+
+class Attack(RuleBasedStateMachine):
+    """`store` is what the machine sees; `repository` what was published."""
+
+    @initialize(threshold=st.integers(1, 2))
+    def begin(self, threshold: int) -> None:
+        self.fresh = list(FRESH)
+        members = {
+            "root": (self._take(3), 2),
+            "list": (self._take(3), threshold),
+            "package": (self._take(1), 1),
+        }
+        self.repository = Repository(members)
+        self.repository.publish_list(system(1))
+        self.machine = Machine(self.repository.anchor)
+        self.store = dict(self.repository.files)
+        self.stolen: dict[str, Person] = {}
+        self.believed = 0
+
+    def _take(self, count: int) -> list[Person]:
+        return [self.fresh.pop() if self.fresh else person() for _ in range(count)]
+
+    def _held(self, versions: list[Trust], stolen: set[str]) -> bool:
+        """Whether the thief is below the thresholds of all these versions."""
+        return all(
+            len(stolen & set(one.roles[role].key_ids) - set(one.revoked))
+            < one.roles[role].threshold
+            for one in versions
+            for role in ROLES
+        )
+
+    def _live(self) -> list[Trust]:
+        lowest = max(1, self.machine.seen.version)
+        return [one for version, one in self.repository.trusts.items() if version >= lowest]
+
+    # The operator
+
+    @rule(role=st.sampled_from(ROLES), index=st.integers(0, 2), revoke=st.booleans(),
+          still_named=st.booleans(), threshold=st.integers(1, 2))  # fmt: skip
+    def rotate(
+        self, role: str, index: int, revoke: bool, still_named: bool, threshold: int
+    ) -> None:
+        group = list(self.repository.members[role][0])
+        old = group[index]
+        new = self._take(1)
+        revoked = [old] if revoke else []
+        if not (still_named and revoke):
+            group.remove(old)
+        members = self.repository.members | {role: ([*group, *new][-3:], threshold)}
+        gone = {*self.repository.newest.revoked, *(one.key_id for one in revoked)}
+        planned = trust_of(members, revoked=tuple(gone))
+        if self._held([planned], set(self.stolen)) and self._reachable(planned):
+            self.repository.change(members, revoked)
+
+    def _reachable(self, planned: Trust) -> bool:
+        return all(len(planned.counting(name)) >= one.threshold
+                   for name, one in planned.roles.items())  # fmt: skip
+
+    @rule()
+    def compose(self) -> None:
+        generations = [int(path.split("/")[2][:-5]) for path in self.repository.files
+                       if path.startswith("lists/")]  # fmt: skip
+        self.repository.publish_list(system(max(generations) + 1))
+
+    @rule()
+    def deliver(self) -> None:
+        """The store is as published; then the machine boots the newest list."""
+        self.store = dict(self.repository.files)
+        self.compose()
+        self.store |= self.repository.files
+        newest = max((path for path in self.store if path.startswith("lists/")),
+                     key=lambda path: int(path.split("/")[2][:-5]))  # fmt: skip
+        booted = self._boot(newest)
+        assert booted is not None
+        assert (booted.trust, booted.refusals) == (self.repository.newest, ())
+
+    # The thief
+
+    @rule(index=st.integers(0, 99))
+    def steal(self, index: int) -> None:
+        known = sorted(self.repository.known)
+        key_id = known[index % len(known)]
+        if self._held(self._live(), {*self.stolen, key_id}):
+            self.stolen[key_id] = self.repository.known[key_id]
+
+    @rule(source=st.integers(0, 99), number=st.integers(1, 9), lists=st.booleans())
+    def copy(self, source: int, number: int, lists: bool) -> None:
+        paths = sorted(self.repository.files)
+        path = list_path(number) if lists else trust_path(number)
+        self.store[path] = self.repository.files[paths[source % len(paths)]]
+
+    @rule(index=st.integers(0, 99))
+    def withhold(self, index: int) -> None:
+        paths = sorted(self.store)
+        if paths:
+            del self.store[paths[index % len(paths)]]
+
+    @rule(index=st.integers(0, 99), place=st.integers(0, 10_000), kind=st.sampled_from("fct+"))
+    def damage(self, index: int, place: int, kind: str) -> None:
+        paths = sorted(self.store)
+        if not paths:
+            return
+        path = paths[index % len(paths)]
+        data = self.store[path] or b"x"
+        at = place % len(data)
+        flipped = data[:at] + bytes([data[at] ^ 1 << place % 8]) + data[at + 1 :]
+        self.store[path] = {
+            "f": flipped, "c": data[:at], "t": b"", "+": data + b" " * trust.MAX_SIZE,
+        }[kind]  # fmt: skip
+
+    @rule(version=st.integers(2, 9), claimed=st.sampled_from([0, 0, 0, 1, 1 << 40]),
+          base=st.integers(1, 9), splice=st.booleans())  # fmt: skip
+    def forge_trust(self, version: int, claimed: int, base: int, splice: bool) -> None:
+        """A version in which the thief has the list role, signed with all that they have."""
+        honest = self.repository.trusts.get(base, self.repository.newest)
+        group = [self.repository.known[one] for one in honest.roles["root"].key_ids]
+        mine = trust_of(
+            {"root": (group, 1), "list": ([MINE], 1), "package": ([MINE], 1)},
+            version=version + claimed,
+            revoked=honest.revoked,
+        )
+        self._put(trust_path(version), mine.encode(), trust.PAYLOAD_TYPE, splice)
+
+    @rule(generation=st.integers(1, 9), splice=st.booleans(), seed=st.sampled_from("bcd"))
+    def forge_list(self, generation: int, splice: bool, seed: str) -> None:
+        payload = system(generation, seed=seed).encode()
+        self._put(list_path(generation), payload, systemlist.PAYLOAD_TYPE, splice)
+
+    def _put(self, path: str, payload: bytes, kind: str, splice: bool) -> None:
+        envelope = sign(payload, kind, [*self.stolen.values(), OWN, MINE])
+        twice = (*envelope.signatures, *envelope.signatures)
+        if splice and path in self.repository.files:  # the right signatures of another document
+            twice = (*twice, *dsse.decode(self.repository.files[path], subject=path).signatures)
+        self.store[path] = envelope._replace(signatures=twice).encode()
+
+    @rule(version=st.integers(2, 9))
+    def fork(self, version: int) -> None:
+        """Where the root role of an old version is theirs by now, versions after it are forged."""
+        before = self.repository.trusts.get(version - 1)
+        if before is None:
+            return
+        group = {"root": ([OWN], 1), "list": ([MINE], 1), "package": ([MINE], 1)}
+        mine = trust_of(group, version=version, revoked=before.revoked)
+        self.store[trust_path(version)] = sign_trust(mine, [*self.stolen.values(), OWN])
+
+    # The machine
+
+    @rule(generation=st.integers(1, 9))
+    def boot(self, generation: int) -> None:
+        self._boot(list_path(generation))
+
+    def _boot(self, path: str) -> Booted | None:
+        try:
+            booted = self.machine.boot(self.store, path)
+        except BootunionError:
+            return None
+        signed_by = self.repository.lists.get(booted.payload)
+        assert signed_by is not None, "a list that the operator did not sign was booted"
+        assert booted.trust == self.repository.trusts.get(booted.trust.version)
+        honest = signed_by - set(self.stolen) - set(booted.trust.revoked)
+        assert honest & set(booted.trust.roles["list"].key_ids), "nobody honest vouches for it"
+        return booted
+
+    @invariant()
+    def memory_only_grows(self) -> None:
+        if hasattr(self, "machine"):
+            seen = self.machine.seen
+            assert seen.version >= self.believed
+            assert seen == trust.NOTHING or seen == self.repository.trusts[seen.version].seen
+            self.believed = seen.version
+
+
+Attack.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestAttack = Attack.TestCase
