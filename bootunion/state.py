@@ -6,6 +6,7 @@ protection and no stronger: docs/threat-model.md says what that means.
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from . import canonical
@@ -19,6 +20,7 @@ MAX_COUNTED = 64
 
 MAX_COUNT = 1 << 30
 _CODE = "state-invalid"
+_DIGEST_OR_NONE = re.compile(r"(?:[0-9a-f]{64})?\Z")
 
 
 class State(NamedTuple):
@@ -28,7 +30,7 @@ class State(NamedTuple):
     floor and the latest time of creation (seconds since 1970) of a list that was. `tries` counts,
     by generation, the boots since it was last marked good. `boots` counts all boots, `reboots` the
     machine's reboots after refusals in a row. `trust` is the highest version of the trust store
-    that was believed.
+    that was believed, `trust_digest` that one's digest (hex; see `trust.Seen`).
 
     The clock's time is not remembered: one wrong clock would expire every later list.
     """
@@ -40,6 +42,7 @@ class State(NamedTuple):
     boots: int = 0
     reboots: int = 0
     trust: int = 0
+    trust_digest: str = ""
 
     def tried(self, generation: int) -> int:
         """How often `generation` was booted since it was last marked good."""
@@ -50,6 +53,10 @@ class State(NamedTuple):
         others = tuple(one for one in self.tries if one[0] != generation)
         tries = (*others, (generation, min(self.tried(generation) + 1, MAX_COUNT)))
         return self._replace(tries=tries[-MAX_COUNTED:])
+
+    def believing(self, version: int, digest: str) -> State:
+        """The state after a version of the trust store was believed."""
+        return self._replace(trust=version, trust_digest=digest)
 
     def mark_good(self, generation: int, floor: int, created: int) -> State:
         """The state after `generation`, whose list has `floor` and `created`, came up."""
@@ -81,6 +88,7 @@ def decode(data: bytes, *, subject: str) -> State:
         boots=fields.integer("boots", 0, MAX_COUNT),
         reboots=fields.integer("reboots", 0, MAX_COUNT),
         trust=fields.integer("trust", 0, MAX_GENERATION),
+        trust_digest=fields.text("trust_digest", pattern=_DIGEST_OR_NONE),
     )
     fields.done()
     return result

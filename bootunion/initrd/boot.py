@@ -41,7 +41,6 @@ class _Boot(NamedTuple):
     report: Report
     store: Store
     keeper: Keeper
-    trusted: trust.Trust
     machine: plan.Machine
 
 
@@ -60,21 +59,25 @@ def boot(inputs: Inputs, settings: cmdline.Settings, report: Report) -> None:
                 _mount_store(settings, place, stack)
         store = stack.enter_context(Store(place, settings.directory))
         keeper = Keeper(store, settings.list_name)
-        with report.step("read-trust"):
-            trusted = _read_trust(inputs.trust)
-        _choose(_Boot(inputs, settings, report, store, keeper, trusted, machine))
+        _choose(_Boot(inputs, settings, report, store, keeper, machine))
 
 
 def _choose(this: _Boot) -> None:
     """Boot the first candidate that can be booted."""
-    memory, counting = _remember(this)
+    memory = _recall(this)
     refused: list[BootunionError] = []
+    try:
+        trusted = _believe(this, memory)
+    except BootunionError as distrust:
+        raise _nothing_left(this, memory, [distrust]) from None
+    memory = memory.believing(*trusted.seen)
+    counting = _remember(this, memory)
     worn_out: set[int] = set()
     for candidate in _candidates(this, memory, counting, refused):
         if candidate.last_resort and candidate.generation not in worn_out:
             continue  # it was refused for what a second look does not change
         try:
-            system = _read_list(this, candidate.generation)
+            system = _read_list(this, trusted, candidate.generation)
             _refuse(this, system, candidate, memory)
             if counting:
                 memory = memory.count_try(candidate.generation)
@@ -93,18 +96,46 @@ def _choose(this: _Boot) -> None:
     raise _nothing_left(this, memory, refused)
 
 
-def _remember(this: _Boot) -> tuple[State, bool]:
-    """The state with this boot counted, and whether it could be."""
+def _recall(this: _Boot) -> State:
+    """The state, with this boot counted."""
     with this.report.step("read-state"):
         memory = this.keeper.load()
-        if this.keeper.problem:
-            this.report.warn(this.keeper.problem)
-        memory = memory._replace(boots=memory.boots + 1)
-        this.report.number = memory.boots
+    if this.keeper.problem:
+        this.report.warn(this.keeper.problem)
+    memory = memory._replace(boots=memory.boots + 1)
+    this.report.number = memory.boots
+    return memory
+
+
+def _remember(this: _Boot, memory: State) -> bool:
+    """Whether the state could be written, so that tries can be counted."""
+    with this.report.step("write-state"):
         counting = this.keeper.save(memory)
     if not counting and this.keeper.problem:
         this.report.warn(this.keeper.problem)
-    return memory, counting
+    return counting
+
+
+def _believe(this: _Boot, memory: State) -> trust.Trust:
+    """The newest version of the trust store: the initramfs's, then those in the store."""
+    path = f"{this.inputs.trust}/{trust.FILE_NAME}"
+
+    def in_store(version: int) -> bytes:
+        return this.store.read(trust.DIRECTORY, f"{version}.json", limit=trust.MAX_SIZE)
+
+    with this.report.step("read-trust"):
+        try:
+            with open(path, "rb") as file:
+                anchor = file.read(trust.MAX_SIZE + 1)
+        except OSError as error:
+            text = f"cannot be read: {error.strerror}"
+            raise BootunionError("trust-invalid", text, subject=path) from None
+        seen = trust.Seen(memory.trust, memory.trust_digest)
+        chain = trust.load(anchor, [in_store], seen=seen, now=int(time.time()), subject=path)
+    for refusal in chain.refusals:
+        this.report.warn(refusal)
+    this.report.facts["trust"] = chain.trust.version
+    return chain.trust
 
 
 def _count(this: _Boot, memory: State) -> bool:
@@ -137,16 +168,14 @@ def _candidates(
     return choice.order(this.settings.generation, current, generations, memory, counting=counting)
 
 
-def _read_list(this: _Boot, generation: int) -> SystemList:
+def _read_list(this: _Boot, trusted: trust.Trust, generation: int) -> SystemList:
     name = this.settings.list_name
     subject = f"lists/{name}/{generation}.json"
     with this.report.step("read-list"):
         data = this.store.read("lists", name, f"{generation}.json", limit=systemlist.MAX_SIZE)
         envelope = dsse.decode(data, subject=subject)
     with this.report.step("verify-list"):
-        payload, signers = trust.open_envelope(
-            this.trusted, trust.ROLE_LIST, envelope, subject=subject
-        )
+        payload, signers = trust.open_envelope(trusted, trust.ROLE_LIST, envelope, subject=subject)
         system = systemlist.decode(payload, subject=subject)
         systemlist.check_place(system, name, generation, subject=subject)
     key_names = ", ".join(signer[:16] for signer in signers)
@@ -206,17 +235,6 @@ def _nothing_left(this: _Boot, memory: State, refused: list[BootunionError]) -> 
             facts["action"] = cmdline.HALT
     this.report.copy_to(this.store, "refused")
     return error
-
-
-def _read_trust(directory: str) -> trust.Trust:
-    path = f"{directory}/{trust.FILE_NAME}"
-    try:
-        with open(path, "rb") as file:
-            data = file.read(trust.MAX_SIZE + 1)
-    except OSError as error:
-        text = f"cannot be read: {error.strerror}"
-        raise BootunionError("trust-invalid", text, subject=path) from None
-    return trust.decode_anchor(data, subject=path)
 
 
 def _mount_store(settings: cmdline.Settings, place: str, stack: contextlib.ExitStack) -> None:
