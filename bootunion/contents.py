@@ -103,6 +103,10 @@ def decode(data: bytes, *, subject: str) -> Iterator[Entry]:
         yield entry
 
 
+_MAX_ID = (1 << 32) - 1
+_MAX_SIZE = (1 << 63) - 1
+
+
 def _entry(raw: dict[str, object]) -> Entry:
     fields = dict(raw)
     if "device" in fields:
@@ -110,9 +114,30 @@ def _entry(raw: dict[str, object]) -> Entry:
     if "xattrs" in fields:
         fields["xattrs"] = tuple(sorted(fields["xattrs"].items()))  # type: ignore[attr-defined]
     entry = Entry(**fields)  # type: ignore[arg-type]
-    if entry.type not in TYPES or not isinstance(entry.path, str):
-        raise ValueError(f"type {entry.type!r}")
+    _check_types(entry)
     parts = entry.path.split("/")
     if entry.path and ("" in parts or "." in parts or ".." in parts):
         raise ValueError(f"path {entry.path!r}")
     return entry
+
+
+def _check_types(entry: Entry) -> None:
+    # One pass over plain comparisons: a system has hundreds of thousands of entries.
+    if entry.type not in TYPES:
+        raise ValueError(f"type {entry.type!r}")
+    for text in (entry.path, entry.digest, entry.target, entry.hard_link):
+        if type(text) is not str:
+            raise TypeError(f"{text!r} is no text")
+    for number, most in (
+        (entry.mode, 0o7777), (entry.uid, _MAX_ID), (entry.gid, _MAX_ID),
+        (entry.mtime, _MAX_SIZE), (entry.size, _MAX_SIZE),
+    ):  # fmt: skip
+        if type(number) is not int or not 0 <= number <= most:
+            raise ValueError(f"{number!r} is no number from 0 to {most}")
+    if len(entry.digest) not in (0, 64):
+        raise ValueError(f"digest {entry.digest!r}")
+    node = entry.type in (CHARACTER, BLOCK)
+    if [type(number) for number in entry.device] != [int, int] or (any(entry.device) and not node):
+        raise TypeError(f"device {entry.device!r}")
+    if not all(type(text) is str for pair in entry.xattrs for text in pair):
+        raise TypeError(f"xattrs {entry.xattrs!r}")
