@@ -109,11 +109,10 @@ def settle(device: str) -> None:
 
 
 def read(path: str) -> str:
-    try:
-        with open(path, errors="replace") as file:
-            return file.read()
-    except OSError:
+    if not os.path.isfile(path):  # a FIFO would keep us waiting
         return ""
+    with open(path, errors="replace") as file:
+        return file.read()
 
 
 def main() -> None:
