@@ -1,5 +1,5 @@
 # The two commands of the README; each does all of its own set-up.
-.PHONY: demo test quick setup
+.PHONY: demo test quick setup fuzz
 
 setup:
 	@scripts/setup.sh
@@ -13,3 +13,9 @@ test: setup
 # Everything but the virtual machines.
 quick: setup
 	@.venv/bin/python -m pytest tests
+
+# Each parser of the store's bytes, FUZZ_RUNS executions each, guided by coverage; what crashes is
+# left in build/fuzz.
+FUZZ_RUNS ?= 1200000
+fuzz: setup
+	@scripts/fuzz.sh $(FUZZ_RUNS)
