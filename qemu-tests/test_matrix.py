@@ -32,9 +32,8 @@ def run_cells(good: tiny.Tiny, work: Path, wanted: list[Cell], files: cells.File
     shutil.copy(guest / "edits.py", place)
     document = {"cells": [cell._asdict() for cell in wanted], "good": cells.good_files(good)}
     (place / "cells.json").write_text(json.dumps(document))
-    initrd = work / "initrd.img"
     extra = tiny.archive(root, work / "extra.img")
-    initrd.write_bytes(good.initrd.read_bytes() + extra.read_bytes())
+    initrd = tiny.appended(good.initrd, extra, work / "initrd.img")
     disk = machine.store_disk(good.store, work / "disk.img")
     log = scenario.BUILD / "matrix.console"
     with machine.boot(good.kernel, initrd, "tiny.cells quiet", disk, log, memory=1536) as running:

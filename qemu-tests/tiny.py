@@ -276,6 +276,13 @@ def _initrd(tiny: Tiny, tree: Path, release: str, closure: Path) -> None:
     archive(root, tiny.initrd)
 
 
+def appended(initrd: Path, extra: Path, target: Path) -> Path:
+    """`initrd` with one more archive, which the kernel finds at a multiple of four bytes only."""
+    first = initrd.read_bytes()
+    target.write_bytes(first + b"\0" * (-len(first) % 4) + extra.read_bytes())
+    return target
+
+
 def archive(root: Path, target: Path) -> Path:
     """A directory as an initramfs archive; the kernel unpacks several behind each other."""
     names = b"\0".join(

@@ -57,6 +57,9 @@ def boot(inputs: Inputs, settings: cmdline.Settings, report: Report) -> None:
             place = f"{inputs.run}/bootunion/store"
             with report.step("wait-for-store"):
                 _mount_store(settings, place, stack)
+        elif not os.path.ismount(place):
+            text = "no file system is mounted there: the device of root= did not come"
+            raise BootunionError("store-missing", text, subject=place)
         store = stack.enter_context(Store(place, settings.directory))
         keeper = Keeper(store, settings.list_name)
         _choose(_Boot(inputs, settings, report, store, keeper, machine))

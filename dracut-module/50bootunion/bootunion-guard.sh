@@ -4,6 +4,7 @@
 # shellcheck disable=SC1091
 type getarg > /dev/null 2>&1 || . /lib/dracut-lib.sh
 
-if getarg bootunion= > /dev/null && ! grep -qs "\"assembled\"" /run/bootunion/boot.json; then
-    /bin/sh /usr/lib/bootunion/bootunion-run
+if getarg bootunion= > /dev/null && ! grep -qs '"result": "assembled"' /run/bootunion/boot.json; then
+    # It stops the machine itself, unless it is killed.
+    /bin/sh /usr/lib/bootunion/bootunion-run || /bin/sh /usr/lib/bootunion/bootunion-stop
 fi

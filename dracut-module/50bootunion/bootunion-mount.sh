@@ -13,6 +13,7 @@ if getarg bootunion= > /dev/null && [ ! -e /run/bootunion/boot.json ]; then
         [ -f "$bootunion_hook" ] && . "$bootunion_hook"
     done
     if ismounted "$NEWROOT" || getarg bootunion.store= > /dev/null; then
-        /bin/sh /usr/lib/bootunion/bootunion-run
+        # It stops the machine itself, unless it is killed.
+        /bin/sh /usr/lib/bootunion/bootunion-run || /bin/sh /usr/lib/bootunion/bootunion-stop
     fi
 fi

@@ -14,6 +14,7 @@ _ODD: tuple[Any, ...] = (
 )  # fmt: skip
 _BYTES = (b"\0", b"\xff", b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"\n", b"\xed\xa0\x80",
           b'\\u0000', b'\\ud800', b"1e9", b"NaN", b"-", b"//")  # fmt: skip
+_LARGE = 1 << 16
 
 
 def mutated(seed: bytes, luck: random.Random) -> bytes:
@@ -26,6 +27,8 @@ def mutated(seed: bytes, luck: random.Random) -> bytes:
 
 def _structure(data: bytes, luck: random.Random) -> bytes:
     line, lines = 0, [data]
+    if len(data) > _LARGE:  # changes multiply: what is large already stays about as large
+        return _raw(data, luck)[: 2 * _LARGE]
     if data.count(b"\n") > 1:
         lines = data.splitlines()
         line = luck.randrange(len(lines))
