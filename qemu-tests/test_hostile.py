@@ -115,6 +115,6 @@ def test_a_store_of_its_own_device_is_waited_for(debian: Debian) -> None:
             debian.disk, log,
         ) as running:  # fmt: skip
             running.login()
-            status, said = running.run("findmnt -n -o FSTYPE / /pkgs; ls /pkgs/lists", 60)
+            status, said = running.run("findmnt -n -o FSTYPE /; ls /pkgs/lists", 60)
             assert status == 0 and "overlay" in said and "demo" in said
             running.succeed()

@@ -36,6 +36,11 @@ def main(arguments: list[str]) -> int:
             settings = cmdline.parse(file.read())
         if not settings.list_name:
             return 0
+        if inputs.wait_only:
+            from . import device  # noqa: PLC0415 - only machines that wait pay for it
+
+            device.wait(settings.store, settings.timeout)
+            return 0
         boot(inputs, settings, report)
     except BootunionError as error:
         return _give_up(inputs, settings, report, error)
@@ -91,5 +96,8 @@ def _parse(arguments: list[str]) -> Inputs:
     parser.add_argument("--kmsg", default=default.kmsg, help="where kernel log lines go")
     parser.add_argument(
         "--keep-running", action="store_true", help="do not halt the machine on a refusal"
+    )
+    parser.add_argument(
+        "--wait-only", action="store_true", help="only wait for the device of bootunion.store="
     )
     return Inputs(**vars(parser.parse_args(arguments)))

@@ -31,6 +31,7 @@ class Inputs(NamedTuple):
     trust: str = "/etc/bootunion/trust"
     kmsg: str = "/dev/kmsg"
     keep_running: bool = False  # a test outlives a refusal; a machine does what on-failure= says
+    wait_only: bool = False
 
 
 class _Boot(NamedTuple):
