@@ -18,7 +18,6 @@ from repository import (
     people,
     person,
     sign,
-    sign_trust,
     system,
     trust_of,
     trust_path,
@@ -142,40 +141,57 @@ class Attack(RuleBasedStateMachine):
             "f": flipped, "c": data[:at], "t": b"", "+": data + b" " * trust.MAX_SIZE,
         }[kind]  # fmt: skip
 
-    @rule(version=st.integers(2, 9), claimed=st.sampled_from([0, 0, 0, 1, 1 << 40]),
-          base=st.integers(1, 9), splice=st.booleans())  # fmt: skip
-    def forge_trust(self, version: int, claimed: int, base: int, splice: bool) -> None:
-        """A version in which the thief has the list role, signed with all that they have."""
-        honest = self.repository.trusts.get(base, self.repository.newest)
-        group = [self.repository.known[one] for one in honest.roles["root"].key_ids]
+    @rule(ahead=st.integers(-2, 2), claimed=st.sampled_from([0, 0, 0, -1, 1, 1 << 40]),
+          root=st.sampled_from(["own", "honest"]), forget=st.booleans(), boot=st.booleans(),
+          splice=st.booleans())  # fmt: skip
+    def forge_trust(self, ahead: int, claimed: int, root: str, forget: bool, boot: bool,
+                    splice: bool) -> None:  # fmt: skip
+        """A version in which the thief has the list role, signed with all that they have.
+
+        Around the version that the machine reaches, where forging would pay; then a list by that
+        key, and everything else as published, or as the thief has left it.
+        """
+        version = max(2, self.machine.seen.version + ahead)
+        before = self.repository.trusts.get(version - 1, self.repository.newest)
+        group = [self.repository.known[one] for one in before.roles["root"].key_ids]
         mine = trust_of(
-            {"root": (group, 1), "list": ([MINE], 1), "package": ([MINE], 1)},
-            version=version + claimed,
-            revoked=honest.revoked,
-        )
-        self._put(trust_path(version), mine.encode(), trust.PAYLOAD_TYPE, splice)
+            {"root": (group if root == "honest" else [OWN], 1), "list": ([MINE], 1),
+             "package": ([MINE], 1)},
+            version=max(1, version + claimed), revoked=() if forget else before.revoked,
+        )  # fmt: skip
+        if boot:
+            self.store = dict(self.repository.files)
+        pool = [*self.stolen.values(), OWN, MINE]
+        self._put(trust_path(version), mine.encode(), trust.PAYLOAD_TYPE, pool, splice)
+        if boot:
+            self._put(list_path(8), system(8, seed="b").encode(), systemlist.PAYLOAD_TYPE, [MINE])
+            self._boot(list_path(8))
 
     @rule(generation=st.integers(1, 9), splice=st.booleans(), seed=st.sampled_from("bcd"))
     def forge_list(self, generation: int, splice: bool, seed: str) -> None:
+        """A list signed with all stolen keys, some of them twice and under other names."""
         payload = system(generation, seed=seed).encode()
-        self._put(list_path(generation), payload, systemlist.PAYLOAD_TYPE, splice)
+        pool = [*self.stolen.values(), OWN]
+        path = list_path(generation)
+        self._put(path, payload, systemlist.PAYLOAD_TYPE, pool, splice)
+        self._boot(path)
 
-    def _put(self, path: str, payload: bytes, kind: str, splice: bool) -> None:
-        envelope = sign(payload, kind, [*self.stolen.values(), OWN, MINE])
+    def _put(self, path: str, payload: bytes, kind: str, signers: list[Person],
+             splice: bool = False) -> None:  # fmt: skip
+        envelope = sign(payload, kind, signers)
         twice = (*envelope.signatures, *envelope.signatures)
         if splice and path in self.repository.files:  # the right signatures of another document
             twice = (*twice, *dsse.decode(self.repository.files[path], subject=path).signatures)
-        self.store[path] = envelope._replace(signatures=twice).encode()
+        self.store[path] = envelope._replace(signatures=twice[: dsse.MAX_SIGNATURES]).encode()
 
-    @rule(version=st.integers(2, 9))
-    def fork(self, version: int) -> None:
-        """Where the root role of an old version is theirs by now, versions after it are forged."""
-        before = self.repository.trusts.get(version - 1)
-        if before is None:
-            return
-        group = {"root": ([OWN], 1), "list": ([MINE], 1), "package": ([MINE], 1)}
-        mine = trust_of(group, version=version, revoked=before.revoked)
-        self.store[trust_path(version)] = sign_trust(mine, [*self.stolen.values(), OWN])
+    @rule(back=st.integers(1, 3))
+    def roll_back(self, back: int) -> None:
+        """The store as it was some versions of the trust store ago."""
+        kept = max(1, max(self.repository.trusts) - back)
+        self.store = {path: data for path, data in self.repository.files.items()
+                      if not path.startswith("trust/") or int(path[6:-5]) <= kept}  # fmt: skip
+        for path in [one for one in self.store if one.startswith("lists/")]:
+            self._boot(path)
 
     # The machine
 
@@ -191,6 +207,7 @@ class Attack(RuleBasedStateMachine):
         signed_by = self.repository.lists.get(booted.payload)
         assert signed_by is not None, "a list that the operator did not sign was booted"
         assert booted.trust == self.repository.trusts.get(booted.trust.version)
+        assert booted.trust.version >= self.believed, "the machine believes less than before"
         honest = signed_by - set(self.stolen) - set(booted.trust.revoked)
         assert honest & set(booted.trust.roles["list"].key_ids), "nobody honest vouches for it"
         return booted

@@ -44,7 +44,8 @@ def examine(store_path: Path, trust_path: Path, list_name: str, *, blocks: bool)
     found: list[Finding] = []
     trusted: trust.Trust | None = None
     try:
-        trusted = signing.read_trust(trust_path, store_path)
+        trusted, refusals = signing.read_chain(trust_path, store_path)
+        found += [_wrong("trust store", one) for one in refusals]
     except BootunionError as error:
         found.append(_wrong(str(trust_path), error))
     with Reader(str(store_path)) as reader:

@@ -140,9 +140,19 @@ def _write_private(path: Path, data: bytes) -> None:
 def read_trust(directory: Path, store: Path | None = None) -> trust.Trust:
     """What a machine with the anchor in `directory` believes when it boots from `store`.
 
-    Versions beside the anchor are followed, too. At boot a refused version is told and stepped
-    over; here it is raised, for there is somebody who can mend it. Raises BootunionError as
-    `trust.load` does.
+    At boot a refused version is told and stepped over; here it is raised, for there is somebody
+    who can mend it. Raises BootunionError as `trust.load` does.
+    """
+    found = read_chain(directory, store)
+    for refusal in found.refusals:
+        raise refusal
+    return found.trust
+
+
+def read_chain(directory: Path, store: Path | None = None) -> trust.Chain:
+    """As `read_trust`, with the refused versions: those of `store`, then those beside the anchor.
+
+    Raises BootunionError as `trust.load` does.
     """
     path = directory / trust.FILE_NAME
     try:
@@ -154,10 +164,7 @@ def read_trust(directory: Path, store: Path | None = None) -> trust.Trust:
     readers = [version_reader(directory)]
     if store is not None:
         readers.insert(0, version_reader(store / trust.DIRECTORY))
-    found = trust.load(data, readers, seen=trust.NOTHING, now=int(time.time()), subject=str(path))
-    for refusal in found.refusals:
-        raise refusal
-    return found.trust
+    return trust.load(data, readers, seen=trust.NOTHING, now=int(time.time()), subject=str(path))
 
 
 def version_reader(directory: Path) -> trust.ReadVersion:
