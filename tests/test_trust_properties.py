@@ -6,6 +6,8 @@ reach the threshold of the root or list role of a version from the one on that t
 remembers: that is the promise. Versions before it may be theirs altogether.
 """
 
+from random import Random
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -109,12 +111,14 @@ class Attack(RuleBasedStateMachine):
 
     # The thief
 
-    @rule(index=st.integers(0, 99))
-    def steal(self, index: int) -> None:
+    @rule(order=st.randoms(use_true_random=False), most=st.integers(1, 20))
+    def steal(self, order: Random, most: int) -> None:
+        """As many keys as the promise allows, up to `most`."""
         known = sorted(self.repository.known)
-        key_id = known[index % len(known)]
-        if self._held(self._live(), {*self.stolen, key_id}):
-            self.stolen[key_id] = self.repository.known[key_id]
+        order.shuffle(known)
+        for key_id in known[:most]:
+            if self._held(self._live(), {*self.stolen, key_id}):
+                self.stolen[key_id] = self.repository.known[key_id]
 
     @rule(source=st.integers(0, 99), number=st.integers(1, 9), lists=st.booleans())
     def copy(self, source: int, number: int, lists: bool) -> None:
