@@ -70,22 +70,24 @@ class Attack(RuleBasedStateMachine):
 
     # The operator
 
-    @rule(role=st.sampled_from(ROLES), index=st.integers(0, 2), revoke=st.booleans(),
-          still_named=st.booleans(), threshold=st.integers(1, 2))  # fmt: skip
-    def rotate(
-        self, role: str, index: int, revoke: bool, still_named: bool, threshold: int
-    ) -> None:
+    @rule(role=st.sampled_from(ROLES), index=st.integers(0, 2),
+          revoke=st.sampled_from(["", "revoked", "revoked but named"]),
+          threshold=st.integers(1, 2), seen=st.booleans())  # fmt: skip
+    def rotate(self, role: str, index: int, revoke: str, threshold: int, seen: bool) -> None:
+        """Give a role a new key in the place of an old one; `seen`: the machine boots with it."""
         group = list(self.repository.members[role][0])
-        old = group[index]
+        old = group.pop(index)
         new = self._take(1)
         revoked = [old] if revoke else []
-        if not (still_named and revoke):
-            group.remove(old)
-        members = self.repository.members | {role: ([*group, *new][-3:], threshold)}
+        if revoke == "revoked but named":
+            group = [*group[1:], old]
+        members = self.repository.members | {role: ([*group, *new], threshold)}
         gone = {*self.repository.newest.revoked, *(one.key_id for one in revoked)}
         planned = trust_of(members, revoked=tuple(gone))
         if self._held([planned], set(self.stolen)) and self._reachable(planned):
             self.repository.change(members, revoked)
+            if seen:
+                self.deliver()
 
     def _reachable(self, planned: Trust) -> bool:
         return all(len(planned.counting(name)) >= one.threshold
@@ -111,50 +113,44 @@ class Attack(RuleBasedStateMachine):
 
     # The thief
 
-    @rule(order=st.randoms(use_true_random=False), most=st.integers(1, 20))
-    def steal(self, order: Random, most: int) -> None:
-        """As many keys as the promise allows, up to `most`."""
+    def _steal(self, order: Random) -> None:
+        """As many keys as the promise allows, in any order."""
         known = sorted(self.repository.known)
         order.shuffle(known)
-        for key_id in known[:most]:
+        for key_id in known:
             if self._held(self._live(), {*self.stolen, key_id}):
                 self.stolen[key_id] = self.repository.known[key_id]
 
-    @rule(source=st.integers(0, 99), number=st.integers(1, 9), lists=st.booleans())
-    def copy(self, source: int, number: int, lists: bool) -> None:
-        paths = sorted(self.repository.files)
-        path = list_path(number) if lists else trust_path(number)
-        self.store[path] = self.repository.files[paths[source % len(paths)]]
-
-    @rule(index=st.integers(0, 99))
-    def withhold(self, index: int) -> None:
-        paths = sorted(self.store)
-        if paths:
-            del self.store[paths[index % len(paths)]]
-
-    @rule(index=st.integers(0, 99), place=st.integers(0, 10_000), kind=st.sampled_from("fct+"))
-    def damage(self, index: int, place: int, kind: str) -> None:
-        paths = sorted(self.store)
-        if not paths:
-            return
-        path = paths[index % len(paths)]
-        data = self.store[path] or b"x"
-        at = place % len(data)
-        flipped = data[:at] + bytes([data[at] ^ 1 << place % 8]) + data[at + 1 :]
-        self.store[path] = {
-            "f": flipped, "c": data[:at], "t": b"", "+": data + b" " * trust.MAX_SIZE,
-        }[kind]  # fmt: skip
+    @rule(source=st.integers(0, 99), number=st.integers(1, 9), place=st.integers(0, 10_000),
+          kind=st.sampled_from(["trust", "list", "withheld", "flipped", "cut", "empty",
+                                "endless"]))  # fmt: skip
+    def meddle(self, source: int, number: int, place: int, kind: str) -> None:
+        """Copy a published file over another one, or spoil a file."""
+        published, own = sorted(self.repository.files), sorted(self.store)
+        if kind in ("trust", "list"):
+            path = list_path(number) if kind == "list" else trust_path(number)
+            self.store[path] = self.repository.files[published[source % len(published)]]
+        elif own:
+            path = own[source % len(own)]
+            data = self.store.pop(path) or b"x"
+            at = place % len(data)
+            flipped = data[:at] + bytes([data[at] ^ 1 << place % 8]) + data[at + 1 :]
+            endless = data + b" " * trust.MAX_SIZE
+            spoilt = {"flipped": flipped, "cut": data[:at], "empty": b"", "endless": endless}
+            if kind in spoilt:
+                self.store[path] = spoilt[kind]
 
     @rule(ahead=st.integers(-2, 2), claimed=st.sampled_from([0, 0, 0, -1, 1, 1 << 40]),
           root=st.sampled_from(["own", "honest"]), forget=st.booleans(), boot=st.booleans(),
-          splice=st.booleans())  # fmt: skip
+          splice=st.booleans(), order=st.randoms(use_true_random=False))  # fmt: skip
     def forge_trust(self, ahead: int, claimed: int, root: str, forget: bool, boot: bool,
-                    splice: bool) -> None:  # fmt: skip
+                    splice: bool, order: Random) -> None:  # fmt: skip
         """A version in which the thief has the list role, signed with all that they have.
 
         Around the version that the machine reaches, where forging would pay; then a list by that
         key, and everything else as published, or as the thief has left it.
         """
+        self._steal(order)
         version = max(2, self.machine.seen.version + ahead)
         before = self.repository.trusts.get(version - 1, self.repository.newest)
         group = [self.repository.known[one] for one in before.roles["root"].key_ids]
@@ -171,9 +167,14 @@ class Attack(RuleBasedStateMachine):
             self._put(list_path(8), system(8, seed="b").encode(), systemlist.PAYLOAD_TYPE, [MINE])
             self._boot(list_path(8))
 
-    @rule(generation=st.integers(1, 9), splice=st.booleans(), seed=st.sampled_from("bcd"))
-    def forge_list(self, generation: int, splice: bool, seed: str) -> None:
-        """A list signed with all stolen keys, some of them twice and under other names."""
+    @rule(generation=st.integers(1, 9), splice=st.booleans(), seed=st.sampled_from("bcd"),
+          published=st.booleans(), order=st.randoms(use_true_random=False))  # fmt: skip
+    def forge_list(self, generation: int, splice: bool, seed: str, published: bool,
+                   order: Random) -> None:  # fmt: skip
+        """A list signed with all stolen keys, each twice; the rest as published or as left."""
+        self._steal(order)
+        if published:
+            self.store = dict(self.repository.files)
         payload = system(generation, seed=seed).encode()
         pool = [*self.stolen.values(), OWN]
         path = list_path(generation)
