@@ -1,10 +1,12 @@
 """The rules of the trust store, an attack each: what a machine believes, refuses, and says."""
 
+import hashlib
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import edwards
 import pytest
 import repository as repo
 from repository import Machine, Members, Repository, people, person
@@ -232,6 +234,38 @@ def test_one_stolen_list_key_of_two_signs_nothing() -> None:
     for forged, code in ((twice, "signature-untrusted"), (renamed, "signature-invalid")):
         files = made.files | {path: forged.encode()}
         assert code_of(Machine(made.anchor).boot, files, path) == code
+
+
+def another_signature(one: repo.Person, payload: bytes, kind: str) -> dsse.Signature:
+    """A valid signature that differs from the usual one: whoever has the key chooses the nonce."""
+    from cryptography.hazmat.primitives import serialization
+
+    form = (serialization.Encoding.Raw, serialization.PrivateFormat.Raw)
+    key = serialization.load_pem_private_key(one.private, None)
+    seed = key.private_bytes(*form, serialization.NoEncryption())
+    low = int.from_bytes(hashlib.sha512(seed).digest()[:32], "little")
+    secret = low & ((1 << 254) - 8) | 1 << 254  # RFC 8032 §5.1.5
+    message = dsse.pre_authentication(kind, payload)
+    r = edwards.encode(edwards.multiply(12345, edwards.BASE))
+    k = edwards.challenge(r, one.public, message)
+    scalar = (12345 + k * secret) % edwards.ORDER
+    return dsse.Signature(one.key_id, r + scalar.to_bytes(32, "little"))
+
+
+def test_two_different_signatures_by_one_key_count_once() -> None:
+    made = Repository(members(lists=2, lists_of=2))
+    stolen, other = made.members["list"][0]
+    path = made.publish_list(repo.system(1), [stolen])
+    envelope = dsse.decode(made.files[path], subject="x")
+    second = another_signature(stolen, envelope.payload, envelope.payload_type)
+    assert second not in envelope.signatures
+    both = envelope._replace(signatures=(*envelope.signatures, second))
+    files = made.files | {path: both.encode()}
+    assert code_of(Machine(made.anchor).boot, files, path) == "signature-untrusted"
+    # It is a right one: with the other key's it is enough.
+    third = repo.sign(envelope.payload, envelope.payload_type, [other]).signatures
+    files = made.files | {path: envelope._replace(signatures=(second, *third)).encode()}
+    Machine(made.anchor).boot(files, path)
 
 
 def test_a_damaged_signature_refuses_the_envelope_wherever_it_stands() -> None:
