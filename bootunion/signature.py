@@ -9,7 +9,7 @@ can be had with openssl alone: `openssl pkey -pubin -outform DER -in key.pub | s
 Verifiers of Ed25519 disagree about odd points and scalars, so what is odd is refused here, before
 OpenSSL is asked; host and agent call the same functions (docs/trust.md states the policy):
 
-1. A public key must be 32 bytes, canonical (y < p), on the curve, and not of small order.
+1. A public key must be 32 bytes, canonical (y < p), and not of small order.
 2. A signature must be 64 bytes, its R canonical and not of small order, its S less than L.
 3. Then OpenSSL decides, by the equation without the cofactor: R = S*B - k*A, compared as bytes.
 """
@@ -64,7 +64,12 @@ def point_fault(encoded: bytes) -> str:
 
 
 def public_fault(public: bytes) -> str:
-    """What is wrong with a public key of 32 raw bytes: "" when nothing is."""
+    """What is wrong with a public key of 32 raw bytes that is new: "" when nothing is.
+
+    Besides `point_fault` it asks whether the point is on the curve. That costs as much as a
+    signature, so it is asked when a key is put into a trust store, and not at each boot: a key
+    that is not on the curve can not do more than verify nothing.
+    """
     fault = point_fault(public)
     if fault:
         return fault
@@ -90,7 +95,7 @@ def public_from_pem(text: str, *, subject: str) -> bytes:
     if not der.startswith(_SPKI_PREFIX) or len(der) != len(_SPKI_PREFIX) + PUBLIC_SIZE:
         raise BootunionError("key-invalid", "not an Ed25519 public key", subject=subject)
     public = der[len(_SPKI_PREFIX) :]
-    fault = public_fault(public)
+    fault = point_fault(public)
     if fault:
         raise BootunionError("key-invalid", f"the public key {fault}", subject=subject)
     return public

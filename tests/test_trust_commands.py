@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import edwards
 import pytest
 import repository as repo
 
@@ -130,6 +131,7 @@ def test_a_further_edit_of_a_draft_drops_its_signatures(own: Path, other: Path) 
         (["--remove-key", "package={own}/package.pub"], "fewer keys than its threshold"),
         (["--add-key", "list={own}/root.pub"], "shares a key with the root role"),
         (["--add-key", "list={own}/root.key"], "no PEM public key"),
+        (["--add-key", "list={own}/off.pub"], "is no point of the curve"),
         (["--add-key", "boss={other}/root.pub"], "is not ROLE="),
         (["--threshold", "list=x"], "is not a number"),
         (["--expires", "soon"], "neither YYYY-MM-DD nor never"),
@@ -141,6 +143,8 @@ def test_a_further_edit_of_a_draft_drops_its_signatures(own: Path, other: Path) 
 def test_an_impossible_edit_is_one_sentence_and_changes_nothing(
     own: Path, other: Path, argv: list[str], words: str
 ) -> None:
+    off = next(y for y in range(2, 99) if edwards.x_of(y) is None).to_bytes(32, "little")
+    (own / "off.pub").write_text(signature.public_to_pem(off))
     before = {path: path.read_bytes() for path in own.rglob("*") if path.is_file()}
     filled = [one.format(own=own, other=other) for one in argv]
     done = subprocess.run([BOOTUNION, "trust", "edit", "--trust", own / "trust", *filled],

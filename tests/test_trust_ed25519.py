@@ -164,7 +164,7 @@ def test_a_public_key_is_a_point_of_the_curve(y: int, sign: int) -> None:
         assert (signature.public_fault(encoded) == "") == (edwards.x_of(y) is not None)
 
 
-@pytest.mark.parametrize("kind", ["A of small order", "A not canonical", "A off the curve"])
+@pytest.mark.parametrize("kind", ["A of small order", "A not canonical"])
 def test_an_odd_public_key_is_refused_where_it_is_read(kind: str) -> None:
     found = [one for one in VECTORS if one.kind.startswith(kind)]
     assert found

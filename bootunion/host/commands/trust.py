@@ -228,7 +228,11 @@ def _public(file: str) -> bytes:
     from bootunion.host import signing
 
     pem = signing.read_key(Path(file)).decode(errors="replace")
-    return signature.public_from_pem(pem, subject=file)
+    public = signature.public_from_pem(pem, subject=file)
+    fault = signature.public_fault(public)
+    if fault:
+        raise BootunionError("key-invalid", f"the public key {fault}", subject=file)
+    return public
 
 
 def _number(text: str) -> int:
