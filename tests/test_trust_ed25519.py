@@ -5,6 +5,7 @@ The odd encodings are worked out here by plain curve arithmetic, not copied from
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -191,6 +192,16 @@ def test_wrong_sizes_are_refused(size: int) -> None:
     right = VECTORS[0]
     assert not ours(right.public, (right.signature * 2)[:size], right.message)
     assert not ours((right.public * 5)[: size + (size == 32)], right.signature, right.message)
+
+
+def test_openssl_is_not_asked_about_what_is_odd(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = VECTORS[0]
+    odd = [one for one in VECTORS if one.kind.startswith(("S ", "R of", "R not", "A of", "A not"))]
+    monkeypatch.setitem(sys.modules, "cryptography.exceptions", None)
+    with pytest.raises(ImportError):  # for what is not odd it would be
+        ours(right.public, right.signature, right.message)
+    assert not any(ours(one.public, one.signature, one.message) for one in odd)
+    assert not ours(right.public, right.signature + b"\0", right.message)
 
 
 _DEBIAN = "/usr/bin/python3"
