@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import edwards
 import pytest
@@ -421,21 +422,38 @@ def test_a_right_copy_elsewhere_helps_against_a_damaged_one_and_the_damage_is_to
 # The agent
 
 
-def agent(tmp_path: Path, anchor: bytes, files: dict[str, bytes]) -> str:
-    """The code with which the agent refuses to boot list 1 of a store on a fake root."""
+_FAKE_ROOT = """
+mount -t tmpfs none "$1/disk" && cp -a "$1/store/." "$1/disk" || exit 9
+mount --bind "$1/disk" "$1/sysroot" || exit 9
+"$2" -m bootunion.initrd --keep-running --kmsg "$1/kmsg" --sysroot "$1/sysroot" --run "$1/run" \
+    --trust "$1/trust" --cmdline "$1/cmdline"
+status=$?
+cp -a "$1/disk/." "$1/store"
+exit $status
+"""
+
+
+def agent(directory: Path, anchor: bytes, files: dict[str, bytes]) -> dict[str, Any]:
+    """What the agent reports when it boots list 1 of a store, on a file system of its own."""
+    for name in ("disk", "sysroot"):
+        (directory / name).mkdir(parents=True, exist_ok=True)
     for path, data in (files | {"../trust/trust.json": anchor}).items():
-        target = tmp_path / "sysroot" / path
+        target = directory / "store" / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
-    (tmp_path / "cmdline").write_text(f"bootunion={repo.NAME} bootunion.generation=1")
+    (directory / "cmdline").write_text(f"bootunion={repo.NAME} bootunion.generation=1")
     done = subprocess.run(
-        [sys.executable, "-m", "bootunion.initrd", "--keep-running", "--kmsg", tmp_path / "kmsg",
-         "--sysroot", tmp_path / "sysroot", "--run", tmp_path / "run", "--trust",
-         tmp_path / "trust", "--cmdline", tmp_path / "cmdline"], check=False, capture_output=True,
+        ["unshare", "--map-root-user", "--mount", "sh", "-c", _FAKE_ROOT, "sh", directory,
+         sys.executable], capture_output=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
-    error = json.loads((tmp_path / "run/bootunion/boot.json").read_text())["error"]
-    return f"{error['subject'].rpartition('/')[2]} {error['code']}"
+    report: dict[str, Any] = json.loads((directory / "run/bootunion/boot.json").read_text())
+    return report
+
+
+def refusals(report: dict[str, Any]) -> set[tuple[str, str]]:
+    found = [report["error"], *report["refused"]]
+    return {(one["subject"].rpartition("/")[2], one["code"]) for one in found}
 
 
 def test_the_agent_believes_a_signed_anchor_and_no_other(tmp_path: Path) -> None:
@@ -443,8 +461,28 @@ def test_the_agent_believes_a_signed_anchor_and_no_other(tmp_path: Path) -> None
     foreign = repo.system(1)._replace(architecture="riscv64")  # read, believed, and not for here
     made.publish_list(foreign)
     unsigned = repo.sign_trust(made.newest, made.members["root"][0][:1])
-    assert agent(tmp_path / "a", made.anchor, made.files).endswith(" architecture-mismatch")
-    assert agent(tmp_path / "b", unsigned, made.files) == "trust.json signature-untrusted"
-    assert agent(tmp_path / "c", b"{}", made.files) == "trust.json envelope-invalid"
     other = Repository(members())
-    assert agent(tmp_path / "d", other.anchor, made.files) == "1.json signature-untrusted"
+    found = {
+        name: refusals(agent(tmp_path / name, anchor, made.files))
+        for name, anchor in {
+            "right": made.anchor, "half-signed": unsigned, "empty": b"{}", "other": other.anchor,
+        }.items()
+    }  # fmt: skip
+    assert found == {
+        "right": {(f"list {repo.NAME} generation 1", "architecture-mismatch")},
+        "half-signed": {("trust.json", "signature-untrusted")},
+        "empty": {("trust.json", "envelope-invalid")},
+        "other": {("1.json", "signature-untrusted")},
+    }
+
+
+def test_the_agent_follows_the_store_s_versions_and_remembers(tmp_path: Path) -> None:
+    made = Repository(members())
+    made.publish_list(repo.system(1)._replace(architecture="riscv64"))
+    made.change(made.members | {"list": (people(1), 1)}, revoke=made.members["list"][0])
+    report = agent(tmp_path, made.anchor, made.files)
+    assert report["trust"] == 2
+    assert refusals(report) == {("1.json", "signature-untrusted")}
+    (tmp_path / "store" / repo.trust_path(2)).unlink()
+    kept = {path: data for path, data in made.files.items() if path != repo.trust_path(2)}
+    assert refusals(agent(tmp_path, made.anchor, kept)) == {("trust store", "trust-rolled-back")}
