@@ -480,8 +480,10 @@ def test_the_agent_follows_the_store_s_versions_and_remembers(tmp_path: Path) ->
     made = Repository(members())
     made.publish_list(repo.system(1)._replace(architecture="riscv64"))
     made.change(made.members | {"list": (people(1), 1)}, revoke=made.members["list"][0])
+    made.files[repo.trust_path(3)] = b"{}"
     report = agent(tmp_path, made.anchor, made.files)
     assert report["trust"] == 2
+    assert [one["code"] for one in report["warnings"]] == ["envelope-invalid"]
     assert refusals(report) == {("1.json", "signature-untrusted")}
     (tmp_path / "store" / repo.trust_path(2)).unlink()
     kept = {path: data for path, data in made.files.items() if path != repo.trust_path(2)}
