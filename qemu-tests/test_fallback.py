@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+import cellkinds
 import cells
 import machine
 import pytest
@@ -92,7 +93,9 @@ class Disk:
         assert subprocess.run(argv, capture_output=True, check=False).returncode in (0, 1)
 
 
-def damaged(good: tiny.Tiny, work: Path, edits: Sequence[cells.Edit], files: cells.Files) -> Path:
+def damaged(
+    good: tiny.Tiny, work: Path, edits: Sequence[cellkinds.Edit], files: cellkinds.Files
+) -> Path:
     """A copy of the store with a cell's edits, made by the code that makes them in the guest."""
     store = work / "store"
     shutil.copytree(good.store, store)
@@ -102,7 +105,7 @@ def damaged(good: tiny.Tiny, work: Path, edits: Sequence[cells.Edit], files: cel
 
 
 def test_a_damaged_generation_falls_back_to_the_good_one(good: tiny.Tiny, tmp_path: Path) -> None:
-    files = cells.Files(tmp_path / "files")
+    files = cellkinds.Files(tmp_path / "files")
     matrix = {cell.name: cell for cell in cells.all_cells(good, files)}
 
     def boot(number: int) -> tuple[str, str]:
@@ -122,7 +125,7 @@ def test_a_damaged_generation_falls_back_to_the_good_one(good: tiny.Tiny, tmp_pa
 
 
 def test_when_nothing_is_left_the_machine_stops(good: tiny.Tiny, tmp_path: Path) -> None:
-    files = cells.Files(tmp_path / "files")
+    files = cellkinds.Files(tmp_path / "files")
     edits = [("flip", f"lists/tiny/{generation}.json", 40) for generation in (1, 2)]
     disk = Disk(good, damaged(good, tmp_path, edits, files), tmp_path, "nothing-left")
     said = disk.boot(status=0)
@@ -160,7 +163,7 @@ def test_a_generation_that_never_comes_up_is_given_up_after_its_tries(
 def test_corruption_that_restarts_ends_in_fallback_and_not_in_a_loop(
     good: tiny.Tiny, tmp_path: Path, corruption: str
 ) -> None:
-    files = cells.Files(tmp_path / "files")
+    files = cellkinds.Files(tmp_path / "files")
     matrix = {cell.name: cell for cell in cells.all_cells(good, files)}
     cell = next(one for name, one in matrix.items() if name.startswith("data block"))
     store = damaged(good, tmp_path, cell.edits, files)
