@@ -135,7 +135,8 @@ def _believe(this: _Boot, memory: State) -> trust.Trust:
             text = f"cannot be read: {error.strerror}"
             raise BootunionError("trust-invalid", text, subject=path) from None
         seen = trust.Seen(memory.trust, memory.trust_digest)
-        chain = trust.load(anchor, [in_store], seen=seen, now=int(time.time()), subject=path)
+        now = max(int(time.time()), memory.time)  # a clock that is behind ends no expiry
+        chain = trust.load(anchor, [in_store], seen=seen, now=now, subject=path)
     for refusal in chain.refusals:
         this.report.warn(refusal)
     this.report.facts["trust"] = chain.trust.version
