@@ -16,6 +16,7 @@ from bootunion.merge import Namespace
 from bootunion.systemlist import Layer, SystemList
 
 from . import apt, build, configure, generated, importer, namespace, packaging, reproducible
+from .configure import Progress
 from .packaging import Description
 from .sandbox import Sandbox
 from .signing import Signer
@@ -23,13 +24,6 @@ from .store import Store
 from .systemyaml import System
 
 _MODULES = "usr/lib/modules/"
-
-
-class Progress(NamedTuple):
-    """How composing tells where it is: `stage` begins one of `total` steps, `step` ends a step."""
-
-    stage: Callable[[str, int], None]
-    step: Callable[[str], None]
 
 
 class Workshop(NamedTuple):
@@ -70,11 +64,17 @@ def compose(system: System, shop: Workshop, progress: Progress) -> SystemList:
 
 
 def _download(system: System, shop: Workshop, progress: Progress) -> Sequence[Path]:
-    progress.stage("resolving and downloading with apt", 0)
+    progress.stage("reading apt's package indexes", 0)
     sources = system.sources or apt.host_sources(system.suites)
-    tool = apt.Apt(shop.cache.resolve() / "apt", sources, system.architecture)
-    tool.update()
-    return tool.download(system.packages)
+    settings = apt.host_settings(own_sources=not system.sources)
+    where = shop.cache.resolve() / "apt"
+    with apt.Apt(where, sources, system.architecture, settings) as tool:
+        tool.update()
+        found = tool.resolve(system.packages)
+        if found.missing:
+            progress.stage("downloading packages", found.missing)
+            tool.download(system.packages, progress.step)
+    return found.debs
 
 
 def _packages(
@@ -123,7 +123,6 @@ def _generated(
     system: System, shop: Workshop, draft: SystemList, below: Namespace, progress: Progress
 ) -> Manifest:
     """The generated layer of the packages in `draft`."""
-    progress.stage("running the maintainer scripts", 0)
     with shop.store.workspace() as directory:
         where = directory.resolve()
         workspace, upper = where / "union", where / "upper"
@@ -132,14 +131,26 @@ def _generated(
         # by `known_manifests`.
         steps = plan.for_namespace(draft, str(workspace), upper=str(upper), verity=False)
 
+        # The scripts run in another process: where they are has to be told from there.
+        inside = Progress(
+            lambda what, total: namespace.tell((what, total)), lambda name: namespace.tell((name,))
+        )
+
+        def hear(words: tuple[str, int] | tuple[str]) -> None:
+            if len(words) == 2:
+                progress.stage(*words)
+            else:
+                progress.step(*words)
+
         def scripts(root: Path) -> None:
             box = shop.make_sandbox(root)
-            configure.configure(box, system.commands, system.architecture, progress.step)
+            configure.configure(box, system.commands, system.architecture, inside)
 
         def work() -> None:
             namespace.in_union(shop.store.path, steps, workspace / "root", scripts)
 
-        namespace.in_namespace(work, network=False)
+        progress.stage("uniting the packages", 0)
+        namespace.in_namespace(work, network=False, hear=hear)
         progress.stage("making the generated layer", 0)
         generated.clean(upper / "upper", below)
         about = Description(
