@@ -13,7 +13,7 @@ from bootunion import contents, dsse, merge, plan, systemlist, trust
 from bootunion.errors import BootunionError
 from bootunion.manifest import Manifest
 from bootunion.merge import Namespace
-from bootunion.systemlist import Layer, SystemList
+from bootunion.systemlist import Layer, Shadowing, SystemList
 
 from . import apt, build, configure, generated, importer, namespace, packaging, reproducible
 from .configure import Progress
@@ -45,11 +45,13 @@ def compose(system: System, shop: Workshop, progress: Progress) -> SystemList:
     it was.
     """
     namespace.require_root("composing")
+    _check_local(system)
+    created = _created()
     shop.store.create()
     debs = _download(system, shop, progress)
     manifests = _packages(system, shop, debs, progress)
     layers = tuple(_layer(one, system) for one in manifests)
-    draft = _draft(system, shop, layers)
+    draft = _draft(system, shop, layers, created)
     below = merge.merge(shop.store.entries(one) for one in manifests)
     extra = _generated(system, shop, draft, below, progress)
     complete = (extra, *manifests)
@@ -58,6 +60,7 @@ def compose(system: System, shop: Workshop, progress: Progress) -> SystemList:
         layers=(_layer(extra, system), *layers),
         kernel=kernel_release(merged),
         namespace=merged.digest([one.image.root_hash for one in complete]),
+        shadowings=_shadowings(merged, complete),
     )
     _publish(finished, shop)
     return finished
@@ -109,13 +112,35 @@ def _layer(made: Manifest, system: System) -> Layer:
     return Layer(made.name, made.version, made.architecture, made.image, need)
 
 
-def _draft(system: System, shop: Workshop, layers: tuple[Layer, ...]) -> SystemList:
+def _check_local(system: System) -> None:
+    """Refuse at once what would be found missing only after the downloads."""
+    for one in system.local:
+        if not (one.path.is_dir() if one.name else one.path.is_file()):
+            what = "directory" if one.name else ".deb file"
+            text = f"there is no such {what} for `local`"
+            raise BootunionError("file-missing", text, subject=str(one.path))
+
+
+def _created() -> int:
+    """The list's time: SOURCE_DATE_EPOCH when it is set, now otherwise.
+
+    Raises BootunionError environment-invalid: the specification wants no guess
+    (reproducible-builds.org/specs/source-date-epoch).
+    """
+    given = os.environ.get("SOURCE_DATE_EPOCH")
+    if given is None:
+        return int(time.time())
+    if not (given.isascii() and given.isdecimal()) or int(given) > systemlist.MAX_TIME:
+        text = f"SOURCE_DATE_EPOCH is {given!r}, which are no seconds since 1970"
+        raise BootunionError("environment-invalid", text)
+    return int(given)
+
+
+def _draft(system: System, shop: Workshop, layers: tuple[Layer, ...], created: int) -> SystemList:
     generation = max(shop.store.generations(system.name), default=0) + 1
-    given = os.environ.get("SOURCE_DATE_EPOCH", "")
     return SystemList(
-        system.name, generation, system.floor,
-        int(given) if given.isdigit() else int(time.time()),
-        system.architecture, "", layers, system.upper, "0" * 64, expires=system.expires,
+        system.name, generation, system.floor, created, system.architecture, "", layers,
+        system.upper, "0" * 64, expires=system.expires,
     )  # fmt: skip
 
 
@@ -152,20 +177,30 @@ def _generated(
         progress.stage("uniting the packages", 0)
         namespace.in_namespace(work, network=False, hear=hear)
         progress.stage("making the generated layer", 0)
-        generated.clean(upper / "upper", below)
+        markers = generated.clean(upper / "upper", below, system.allow_whiteouts)
         about = Description(
             f"{system.name}-generated", _inputs_version(system, draft), system.architecture,
             "What no single package holds: made by the maintainer scripts when composing",
         )  # fmt: skip
         return packaging.write_package(
             shop.store, generated.stream(upper / "upper"), about, None,
-            shop.package_signer, kind="generated",
+            shop.package_signer, kind="generated", markers=markers,
         )  # fmt: skip
+
+
+def _shadowings(merged: Namespace, complete: Sequence[Manifest]) -> tuple[Shadowing, ...]:
+    """What the generated layer takes away from packages, to be declared in the signed list."""
+    return tuple(
+        Shadowing(f"/{one.path}", complete[0].name, complete[loser].name)
+        for one in merged.markers if one.layer == 0
+        for loser in one.losers
+    )  # fmt: skip
 
 
 def _inputs_version(system: System, draft: SystemList) -> str:
     """The generated layer's version: a digest of all that it is made from."""
-    state = hashlib.sha256(f"{reproducible.EPOCH}\n{system.commands!r}\n".encode())
+    asked = f"{reproducible.EPOCH}\n{system.commands!r}\n{system.allow_whiteouts!r}\n"
+    state = hashlib.sha256(asked.encode())
     for layer in draft.layers:
         state.update(f"{layer.image.root_hash}\n".encode())
     return state.hexdigest()[:12]
