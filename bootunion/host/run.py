@@ -117,10 +117,12 @@ def follow(
     env: Mapping[str, str] | None = None,
     inside: Callable[[], None] | None = None,
     check_code: str = "program-failed",
+    program: str = "",
 ) -> None:
     """Run a program to its end, calling `heard` with each line of its output as it comes.
 
-    `inside` is called in the new process before the program is. Raises as `run` does.
+    `inside` is called in the new process before the program is. An error names `program`, where
+    that is not the first word. Raises as `run` does.
     """
     # What it says on standard error waits in memory: one reader of two pipes could block it.
     with os.fdopen(os.memfd_create("stderr", os.MFD_CLOEXEC), "w+b") as errors:
@@ -131,7 +133,8 @@ def follow(
             status = child.wait()
         if status != 0:
             errors.seek(max(0, errors.seek(0, os.SEEK_END) - _MOST_WORDS))
-            raise failure(argv, status, errors.read(), what=what, code=check_code)
+            named = [program or argv[0]]
+            raise failure(named, status, errors.read(), what=what, code=check_code)
 
 
 def failure(

@@ -106,7 +106,9 @@ class Sandbox(NamedTuple):
         clean += [f"{key}={value}" for key, value in sorted(inside.items())]
         try:
             with namespace.new_pid_namespace():
-                run.follow([*clean, *argv], what=what, heard=heard, inside=self._enter)
+                run.follow(
+                    [*clean, *argv], what=what, heard=heard, inside=self._enter, program=argv[0]
+                )
         except FileNotFoundError:
             text = f"{what}: the root has no {clean[0]} that can be run"
             raise BootunionError("program-failed", text) from None
