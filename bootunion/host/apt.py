@@ -97,7 +97,7 @@ def host_settings(*, own_sources: bool) -> dict[str, str]:
     mirror may be out of date only with the host's own sources. Nothing else of the host's: no
     hooks, no pins, no permission to take what is not signed.
     """
-    argv = ["apt-config", "dump", "--no-empty", "--format", "%f%t%v%n"]
+    argv = ["apt-config", "dump", "--no-empty", "--format", "%f\t%v%n"]
     said = run.run(argv, what="reading the host's apt configuration", check_code="apt-failed")
     kept = {}
     for line in said.stdout.decode(errors="replace").splitlines():
