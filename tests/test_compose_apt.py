@@ -5,11 +5,10 @@ import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from composing import BOOTUNION, CACHE, Shop, deb, needs_root, run
+from composing import BOOTUNION, CACHE, Said, Shop, deb, needs_root, run
 
 from bootunion.errors import BootunionError
 from bootunion.host.apt import Apt, host_settings, host_sources
@@ -30,58 +29,55 @@ def host_state() -> dict[str, tuple[object, ...]]:
     return {str(path): state(path) for top in _HOST for path in (Path(top), *Path(top).rglob("*"))}
 
 
-@pytest.fixture
-def host_configuration() -> Iterator[Path]:
-    """A file of the host's apt configuration, taken away afterwards."""
-    path = Path("/etc/apt/apt.conf.d/zz-bootunion-test")
-    try:
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
+def on_host(etc: Path, argv: list[str]) -> Said:
+    """Run a command on a machine whose /etc/apt is `etc`: others use the real one."""
+    bind = 'mount --bind "$0" /etc/apt && exec "$@"'
+    return run(["unshare", "--mount", "sh", "-c", bind, str(etc), *argv])
 
 
-def test_the_hosts_apt_is_as_it_was_and_its_hooks_do_not_run(
-    shop: Shop, tmp_path: Path, host_configuration: Path
-) -> None:
-    ran = tmp_path / "ran"
+def test_the_hosts_apt_is_as_it_was_and_its_hooks_do_not_run(shop: Shop, tmp_path: Path) -> None:
+    ran, etc = tmp_path / "ran", tmp_path / "etc"
+    shutil.copytree("/etc/apt", etc, symlinks=True)
     hooks = ("APT::Update::Pre-Invoke", "APT::Update::Post-Invoke", "DPkg::Pre-Invoke",
              "APT::Update::Post-Invoke-Success", "DPkg::Post-Invoke",
              "DPkg::Pre-Install-Pkgs")  # fmt: skip
-    host_configuration.write_text(
+    (etc / "apt.conf.d/zz-test").write_text(
         "".join(f'{hook} {{"touch {ran}-{hook[-7:]}";}};\n' for hook in hooks)
         # It would hide or add packages.
         + 'APT::Install-Recommends "yes";\nAPT::Architectures {"i386";};\n'
     )
-    before = host_state()
+    before = host_state(), {path: state(path) for path in etc.rglob("*")}
     cache = tmp_path / "cache"
     shutil.copytree(CACHE / "apt/cache/archives", cache / "apt/cache/archives",
                     copy_function=os.link)  # fmt: skip
-    done = shop.compose(cache=cache)
+    done = on_host(etc, shop.argv(cache=cache))
     assert done.status == 0, done.err
     assert "importing packages (94)" in done.err
-    after = host_state()
-    assert {name: (before.get(name), after.get(name)) for name in before | after
-            if before.get(name) != after.get(name)} == {}  # fmt: skip
+    after = host_state(), {path: state(path) for path in etc.rglob("*")}
+    assert after == before
     assert not list(tmp_path.glob("ran*"))
     # And they do run where apt reads the host's configuration.
-    empty = tmp_path / "list"
-    empty.touch()
-    subprocess.run(["apt-get", "-qq", f"-oDir::State={tmp_path}", "-oDir::Etc::SourceParts=-",
-                    f"-oDir::Etc::SourceList={empty}", "update"], check=True)  # fmt: skip
-    assert list(tmp_path.glob("ran*"))
+    (tmp_path / "list").touch()
+    done = on_host(etc, ["apt-get", "-qq", f"-oDir::State={tmp_path}", "update",
+                         "-oDir::Etc::SourceParts=-",
+                         f"-oDir::Etc::SourceList={tmp_path / 'list'}"])  # fmt: skip
+    assert done.status == 0 and list(tmp_path.glob("ran*"))
 
 
-def test_how_the_host_reaches_its_mirrors_counts(tmp_path: Path, host_configuration: Path) -> None:
-    host_configuration.write_text(
+def test_how_the_host_reaches_its_mirrors_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "host.conf").write_text(
         'Acquire::http::Proxy "http://user:word@127.0.0.1:1";\n'
-        'Acquire::https::mirror.example::CaInfo "/etc/ca.pem";\n'
-        'Acquire::AllowInsecureRepositories "yes";\nAcquire::Check-Valid-Until "no";\n'
+        'Acquire::https::mirror.example::CaInfo "/etc/ca.pem";\nAcquire::Retries "0";\n'
+        'Acquire::AllowInsecureRepositories "yes";\nAcquire::Max-ValidTime "77";\n'
     )
+    monkeypatch.setenv("APT_CONFIG", str(tmp_path / "host.conf"))
     kept = host_settings(own_sources=False)
     assert kept["Acquire::http::Proxy"] == "http://user:word@127.0.0.1:1"
     assert kept["Acquire::https::mirror.example::CaInfo"] == "/etc/ca.pem"
     assert not [key for key in kept if "Insecure" in key or "Valid" in key]
-    assert host_settings(own_sources=True)["Acquire::Check-Valid-Until"] == "no"
+    assert host_settings(own_sources=True)["Acquire::Max-ValidTime"] == "77"
     source = "Types: deb\nURIs: http://mirror.invalid/\nSuites: x\nComponents: main\n"
     with Apt(tmp_path / "apt", source, "amd64", kept) as tool:
         file = tmp_path / "apt/etc/apt/apt.conf"
