@@ -72,12 +72,6 @@ def test_what_is_added_does_not_depend_on_the_umask(umask: int, tmp_path: Path) 
             "etc/systemd/system/ssh.service.d/10-bootunion.conf"} <= modes.keys()  # fmt: skip
 
 
-def test_everything_in_the_generated_layer_has_one_time(tmp_path: Path) -> None:
-    for name in ("usr", "etc/.updated"):
-        (tmp_path / name).mkdir(parents=True)
-    assert len({info.mtime for info, _ in generated.stream(tmp_path)}) == 1
-
-
 def system(shadowings: tuple[Shadowing, ...]) -> SystemList:
     image = Image("squashfs", 4096, 1, 8192, "0" * 64, "0" * 64)
     names = ("top", "middle", "bottom")
