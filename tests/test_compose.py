@@ -50,7 +50,7 @@ echo secret=$SECRET
 
 
 def test_scripts_see_nothing_of_the_caller_and_the_machine(shop: Shop, tmp_path: Path) -> None:
-    asking = deb(tmp_path, "asking", postinst=FACTS)
+    asking = deb(tmp_path, "asking", preinst=FACTS)  # dpkg itself sets the umask for others
     argv = shop.argv(f"local: [{asking}]\n")
     before = Path("/proc/sys/kernel/hostname").read_text()
     # A terminal of its own, an unusual umask and limits, something on standard input.

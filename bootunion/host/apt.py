@@ -160,7 +160,9 @@ class Apt:
             for part in ("etc/apt/preferences.d", "state/lists/partial", "cache/archives/partial",
                          "log"):  # fmt: skip
                 (self._directory / part).mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            # A file of its own: whoever writes into a directory may lock that.
+            lock = self._directory / "lock"
+            self._lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX)
             write_atomic(etc / "bootunion.sources", self._sources.encode())
             write_atomic(self._directory / "status", b"")
