@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from .contents import DIRECTORY, FILE
-from .merge import SAME, TYPE, Contested, Namespace
+from .merge import SAME, TYPE, Contested, Marker, Namespace
 from .plan import STORE_MOUNT_POINT
 from .systemlist import SystemList
 
@@ -30,11 +30,13 @@ class Finding(NamedTuple):
 def check(system: SystemList, merged: Namespace) -> tuple[Finding, ...]:
     """Everything that the contents tell about booting `system`."""
     names = [layer.name for layer in system.layers]
+    declared = {tuple(one) for one in system.shadowings}
     return (
         *_entry_points(merged),
         *_mount_points(merged),
         *_merged_usr(merged, names),
         *_kernel(system, merged),
+        *(found for one in merged.markers for found in _marker(one, names, declared)),
         *(_shadowing(one, names) for one in merged.contested if _matters(one, names)),
     )
 
@@ -91,3 +93,17 @@ def _shadowing(one: Contested, names: Sequence[str]) -> Finding:
     text = f"{winner} hides what {loser} has there (other {one.kind})"
     severity = FATAL if one.kind == TYPE and one.path in _MERGED else WARNING
     return Finding(severity, "shadowed", f"/{one.path}", text)
+
+
+def _marker(
+    one: Marker, names: Sequence[str], declared: Collection[tuple[str, ...]]
+) -> list[Finding]:
+    """A marker hides files without having any: only what the signed list declares may do that."""
+    path, winner = f"/{one.path}", names[one.layer]
+    losers = [names[loser] for loser in one.losers]
+    undeclared = [loser for loser in losers if (path, winner, loser) not in declared]
+    if losers and not undeclared:
+        return []
+    whose = f"what {undeclared[0]} has there" if undeclared else "nothing"
+    text = f"{winner} has a marker that hides {whose}, and the list does not declare it"
+    return [Finding(FATAL, "overlay-marker", path, text)]

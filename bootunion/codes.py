@@ -83,6 +83,11 @@ CODES: dict[str, Code] = {
         "A signed file is not a DSSE envelope in the strict form that bootunion reads.",
         "Write the file again with `bootunion sign`; a damaged store needs a new copy.",
     ),
+    "environment-invalid": Code(
+        EXIT_INPUT,
+        "An environment variable that bootunion reads has an impossible value.",
+        "Correct it, or take it out of the environment.",
+    ),
     "exists": Code(
         EXIT_INPUT,
         "A file that would be written is already there with other content.",

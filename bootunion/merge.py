@@ -21,6 +21,7 @@ CONTENT = "content"  # other content of the same type
 TYPE = "type"  # another type, such as a directory over a symlink
 
 _OPAQUE = ("trusted.overlay.opaque", b"y".hex())
+_MARKING = ("trusted.overlay.", "user.overlay.")
 _MAX_SYMLINKS = 40  # as the kernel's MAXSYMLINKS
 
 
@@ -33,11 +34,20 @@ class Contested(NamedTuple):
     kind: str
 
 
+class Marker(NamedTuple):
+    """A whiteout, or attributes that steer overlayfs, in `layer`; `losers` have the path below."""
+
+    path: str
+    layer: int
+    losers: tuple[int, ...]
+
+
 class Namespace(NamedTuple):
-    """The merged namespace: path → (layer, entry), and the contested paths, sorted."""
+    """The merged namespace: path → (layer, entry); the contested paths and the markers, sorted."""
 
     paths: dict[str, tuple[int, Entry]]
     contested: tuple[Contested, ...]
+    markers: tuple[Marker, ...] = ()
 
     def resolve(self, path: str) -> tuple[int, Entry] | None:
         """What an absolute `path` leads to, symlinks followed inside the namespace."""
@@ -82,10 +92,12 @@ def merge(layers: Iterable[Iterable[Entry]]) -> Namespace:
     paths: dict[str, tuple[int, Entry]] = {}
     closed: set[str] = set()  # directories that layers further down no longer reach
     contested: list[Contested] = []
+    marks: dict[str, list[tuple[int, list[int]]]] = {}
     for index, entries in enumerate(layers):
         hidden: set[str] = set()  # this layer's directories that nobody sees
         for entry in entries:
             path = entry.path
+            _mark(marks, index, entry)
             winner = paths.get(path)
             if path.rpartition("/")[0] in hidden and path:
                 if entry.type == DIRECTORY:
@@ -112,7 +124,20 @@ def merge(layers: Iterable[Iterable[Entry]]) -> Namespace:
         # entry of this layer was refused by it: a parent always comes before its children and
         # children look at `hidden`, not at `closed`.
     visible = {path: found for path, found in paths.items() if not found[1].is_whiteout}
-    return Namespace(visible, tuple(sorted(contested)))
+    markers = sorted(
+        Marker(path, layer, tuple(losers))
+        for path, found in marks.items()
+        for layer, losers in found
+    )
+    return Namespace(visible, tuple(sorted(contested)), tuple(markers))
+
+
+def _mark(marks: dict[str, list[tuple[int, list[int]]]], index: int, entry: Entry) -> None:
+    for _, losers in marks.get(entry.path, ()):
+        if not entry.is_whiteout:
+            losers.append(index)
+    if entry.is_whiteout or any(name.startswith(_MARKING) for name, _ in entry.xattrs):
+        marks.setdefault(entry.path, []).append((index, []))
 
 
 def _kind(winner: Entry, loser: Entry) -> str:

@@ -2,8 +2,10 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
+import composing
 import pytest
 
 from bootunion.host import signing
@@ -43,3 +45,26 @@ def debs() -> dict[str, Path]:
         if done.returncode:
             pytest.skip(f"apt cannot download: {done.stderr.decode()[-200:]}")
     return {name: sorted(where.glob(f"{name}_*.deb"))[-1] for name in names}
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[composing.Shop, list[str]]:
+    """A small system composed twice under other circumstances, and what differs."""
+    sys.path.insert(0, str(composing.TOP / "bench"))
+    import reproducible
+
+    top = tmp_path_factory.mktemp("pair")
+    made = composing.Shop(top / "one", top / "keys")
+    (top / "one").mkdir()
+    yaml = made.write().rename(top / "system.yaml")
+    (top / "one").rmdir()
+    return made, reproducible.compare(yaml, top, composing.CACHE)
+
+
+@pytest.fixture
+def shop(pair: tuple[composing.Shop, list[str]], tmp_path: Path) -> composing.Shop:
+    """A store with the small system's packages, quick to compose from."""
+    made = composing.Shop(tmp_path / "shop", pair[0].keys)
+    made.top.mkdir()
+    composing.copy_store(pair[0].store, made.store)
+    return made

@@ -1,21 +1,31 @@
 """Resolving and downloading with apt itself, in a private root.
 
-apt's own signature checks stay on and its choice of packages is its own; the host's apt state is
-neither read (but for the sources, when none are given) nor written.
+apt's own signature checks stay on and its choice of packages is its own. The host's apt state is
+never written. What is read of it: its sources, when none are given; its keys and passwords for
+mirrors; and how it reaches them (`host_settings`).
 """
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote
 
 from bootunion.errors import BootunionError
 
 from . import run
+from .store import refusing_full_disk, write_atomic
 
 # The essential packages, apt, and the promise that /usr is merged, which importing keeps.
 _BASE = ("?essential", "apt", "usr-is-merged")
+_INSTALLED = re.compile(r"Inst (\S+) .*?\((\S+) .*\[(\w+)\]\)")
+_URI = re.compile(r"'([^']*)' (\S+) ")
+_REACHING = re.compile(r"Acquire::(?:(?:http|https|ftp)::|ForceIPv[46]$)", re.IGNORECASE)
+_AGE = re.compile(r"Acquire::(?:Check-Valid-Until|Check-Date|M(?:in|ax)-ValidTime\b.*)$", re.I)
 _HOST_SOURCES = (Path("/etc/apt/sources.list"), Path("/etc/apt/sources.list.d"))
 
 
@@ -80,20 +90,55 @@ def _one_line(text: str) -> list[dict[str, str]]:
     return stanzas
 
 
-class Apt:
-    """apt in a private root below `directory`, for one architecture."""
+def host_settings(*, own_sources: bool) -> dict[str, str]:
+    """What of the host's apt configuration counts here too: how its mirrors are reached.
 
-    def __init__(self, directory: Path, sources: str, architecture: str) -> None:
+    Proxies, TLS certificates and time limits always (`Acquire::http`, `https`, `ftp`); whether a
+    mirror may be out of date only with the host's own sources. Nothing else of the host's: no
+    hooks, no pins, no permission to take what is not signed.
+    """
+    argv = ["apt-config", "dump", "--no-empty", "--format", "%f\t%v%n"]
+    said = run.run(argv, what="reading the host's apt configuration", check_code="apt-failed")
+    kept = {}
+    for line in said.stdout.decode(errors="replace").splitlines():
+        key, tab, value = line.partition("\t")
+        wanted = _REACHING.match(key) or (own_sources and _AGE.match(key))
+        # A configuration file has no way to write a quote.
+        if tab and wanted and '"' not in value:
+            kept[key] = value
+    return kept
+
+
+class Resolved(NamedTuple):
+    """What packages need: `debs` sorted by file name, `missing` of which are not here yet."""
+
+    debs: tuple[Path, ...]
+    missing: int
+
+
+class Apt:
+    """apt in a private root below `directory`, for one architecture.
+
+    A context manager: one process at a time works in a directory, others wait.
+    """
+
+    def __init__(
+        self, directory: Path, sources: str, architecture: str,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         self._directory = directory
-        for part in ("etc/apt/preferences.d", "etc/apt/apt.conf.d", "state/lists/partial",
-                     "cache/archives/partial", "log"):  # fmt: skip
-            (directory / part).mkdir(parents=True, exist_ok=True)
-        (directory / "etc/apt/bootunion.sources").write_text(sources, encoding="utf-8")
-        (directory / "status").write_text("", encoding="utf-8")
+        self._sources = sources
+        self._settings = settings or {}
+        self._lock = -1
         self._options = [
             f"-oDir::Etc={directory}/etc/apt",
             "-oDir::Etc::SourceList=bootunion.sources",
             "-oDir::Etc::SourceParts=-",
+            # Keys and passwords for mirrors stay the host's: sources name them or rely on them.
+            "-oDir::Etc::Trusted=/etc/apt/trusted.gpg",
+            "-oDir::Etc::TrustedParts=/etc/apt/trusted.gpg.d",
+            "-oDir::Etc::Netrc=/etc/apt/auth.conf",
+            "-oDir::Etc::NetrcParts=/etc/apt/auth.conf.d",
             f"-oDir::State={directory}/state",
             f"-oDir::State::status={directory}/status",
             f"-oDir::Cache={directory}/cache",
@@ -103,33 +148,90 @@ class Apt:
             "-oAPT::Install-Recommends=no",
             # apt would drop to a user that cannot read a private directory.
             "-oAPT::Sandbox::User=",
+            # Without this an index that cannot be had is a warning, and an old one is used.
+            "-oAPT::Update::Error-Mode=any",
             "-oAcquire::Languages=none",
             "-oAcquire::Retries=3",
-            "-oDebug::NoLocking=yes",
         ]
+
+    def __enter__(self) -> Apt:
+        etc = self._directory / "etc/apt"
+        with refusing_full_disk(self._directory):
+            for part in ("etc/apt/preferences.d", "state/lists/partial", "cache/archives/partial",
+                         "log"):  # fmt: skip
+                (self._directory / part).mkdir(parents=True, exist_ok=True)
+            # A file of its own: whoever writes into a directory may lock that.
+            lock = self._directory / "lock"
+            self._lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            write_atomic(etc / "bootunion.sources", self._sources.encode())
+            write_atomic(self._directory / "status", b"")
+            # apt reads the file that APT_CONFIG names first, then Dir::Etc::Parts, then
+            # Dir::Etc::Main (apt.conf(5)): both are taken out here, so nothing else is read.
+            lines = {"Dir::Etc::Parts": "/dev/null", "Dir::Etc::Main": "/dev/null"}
+            text = "".join(
+                f'{key} "{value}";\n' for key, value in {**self._settings, **lines}.items()
+            )
+            write_atomic(etc / "apt.conf", text.encode(), mode=0o600)  # a proxy may have a password
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._lock)
 
     def update(self) -> None:
         """Fetch and check the indexes. Raises BootunionError apt-failed."""
-        self._apt("reading the package indexes", "update")
+        self._apt("reading the package indexes", "-qq", "update")
 
-    def download(self, packages: Sequence[str]) -> tuple[Path, ...]:
-        """The .deb files that `packages` need on an empty system, sorted by file name.
+    def resolve(self, packages: Sequence[str]) -> Resolved:
+        """The .deb files that `packages` need on an empty system.
 
         Raises BootunionError apt-failed with apt's own words when they cannot be had.
         """
-        wanted = ["install", "--yes", *_BASE, *packages]
-        # Simulating lists them all; --print-uris would leave out what is downloaded already.
-        said = self._apt("resolving the packages", "--simulate", *wanted)
-        found = re.findall(rb"^Inst (\S+) .*?\((\S+) .*\[(\w+)\]\)", said, re.MULTILINE)
+        said: list[str] = []
+        what = "resolving the packages"
+        self._apt(what, "-qq", "--simulate", *_install(packages), heard=said.append)
+        found = [match.groups() for line in said if (match := _INSTALLED.match(line))]
         names = sorted(
-            f"{name.decode().partition(':')[0]}_{version.decode().replace(':', '%3a')}"
-            f"_{architecture.decode()}.deb"
+            f"{name.partition(':')[0]}_{version.replace(':', '%3a')}_{architecture}.deb"
             for name, version, architecture in found
         )
-        self._apt("downloading the packages", "--download-only", *wanted)
-        return tuple(self._directory / "cache/archives" / name for name in names)
+        # Simulating lists all of them, this only those that are not downloaded yet.
+        said.clear()
+        self._apt(what, "-qq", "--print-uris", *_install(packages), heard=said.append)
+        missing = {match[2]: match[1] for line in said if (match := _URI.match(line))}
+        # apt takes what it can reach by a path from there and downloads nothing.
+        here = {
+            name: Path(unquote(uri.removeprefix("file:")))
+            for name, uri in missing.items() if uri.startswith("file:")
+        }  # fmt: skip
+        archives = self._directory / "cache/archives"
+        return Resolved(
+            tuple(here.get(name, archives / name) for name in names), len(missing) - len(here)
+        )
 
-    def _apt(self, what: str, *words: str) -> bytes:
-        argv = ["apt-get", "-qq", *self._options, *words]
-        env = {"APT_CONFIG": "/dev/null", "DEBIAN_FRONTEND": "noninteractive"}
-        return run.run(argv, what=what, env=env, check_code="apt-failed").stdout
+    def download(self, packages: Sequence[str], step: Callable[[str], None]) -> None:
+        """Download what `packages` need and is not there yet; `step` gets the name of each.
+
+        Raises BootunionError apt-failed.
+        """
+
+        def heard(line: str) -> None:
+            # Get:1 http://deb.debian.org/debian bookworm/main amd64 zstd amd64 1.5.4 [700 kB]
+            words = line.split()
+            if len(words) > 4 and words[0].startswith("Get:") and not words[1].startswith("file:"):
+                step(words[4])
+
+        self._apt("downloading the packages", "-q", "--download-only", *_install(packages),
+                  heard=heard)  # fmt: skip
+
+    def _apt(self, what: str, *words: str, heard: Callable[[str], None] = lambda _: None) -> None:
+        env = {
+            "APT_CONFIG": str(self._directory / "etc/apt/apt.conf"),
+            "DEBIAN_FRONTEND": "noninteractive",
+        }
+        argv = ["apt-get", *self._options, *words]
+        run.follow(argv, what=what, env=env, heard=heard, check_code="apt-failed")
+
+
+def _install(packages: Sequence[str]) -> list[str]:
+    return ["install", "--yes", *_BASE, *packages]

@@ -13,9 +13,10 @@ from bootunion import contents, dsse, merge, plan, systemlist, trust
 from bootunion.errors import BootunionError
 from bootunion.manifest import Manifest
 from bootunion.merge import Namespace
-from bootunion.systemlist import Layer, SystemList
+from bootunion.systemlist import Layer, Shadowing, SystemList
 
 from . import apt, build, configure, generated, importer, namespace, packaging, reproducible
+from .configure import Progress
 from .packaging import Description
 from .sandbox import Sandbox
 from .signing import Signer
@@ -23,13 +24,6 @@ from .store import Store
 from .systemyaml import System
 
 _MODULES = "usr/lib/modules/"
-
-
-class Progress(NamedTuple):
-    """How composing tells where it is: `stage` begins one of `total` steps, `step` ends a step."""
-
-    stage: Callable[[str, int], None]
-    step: Callable[[str], None]
 
 
 class Workshop(NamedTuple):
@@ -51,11 +45,13 @@ def compose(system: System, shop: Workshop, progress: Progress) -> SystemList:
     it was.
     """
     namespace.require_root("composing")
+    _check_local(system)
+    created = _created()
     shop.store.create()
     debs = _download(system, shop, progress)
     manifests = _packages(system, shop, debs, progress)
     layers = tuple(_layer(one, system) for one in manifests)
-    draft = _draft(system, shop, layers)
+    draft = _draft(system, shop, layers, created)
     below = merge.merge(shop.store.entries(one) for one in manifests)
     extra = _generated(system, shop, draft, below, progress)
     complete = (extra, *manifests)
@@ -64,17 +60,24 @@ def compose(system: System, shop: Workshop, progress: Progress) -> SystemList:
         layers=(_layer(extra, system), *layers),
         kernel=kernel_release(merged),
         namespace=merged.digest([one.image.root_hash for one in complete]),
+        shadowings=_shadowings(merged, complete),
     )
     _publish(finished, shop)
     return finished
 
 
 def _download(system: System, shop: Workshop, progress: Progress) -> Sequence[Path]:
-    progress.stage("resolving and downloading with apt", 0)
+    progress.stage("reading apt's package indexes", 0)
     sources = system.sources or apt.host_sources(system.suites)
-    tool = apt.Apt(shop.cache.resolve() / "apt", sources, system.architecture)
-    tool.update()
-    return tool.download(system.packages)
+    settings = apt.host_settings(own_sources=not system.sources)
+    where = shop.cache.resolve() / "apt"
+    with apt.Apt(where, sources, system.architecture, settings) as tool:
+        tool.update()
+        found = tool.resolve(system.packages)
+        if found.missing:
+            progress.stage("downloading packages", found.missing)
+            tool.download(system.packages, progress.step)
+    return found.debs
 
 
 def _packages(
@@ -109,13 +112,35 @@ def _layer(made: Manifest, system: System) -> Layer:
     return Layer(made.name, made.version, made.architecture, made.image, need)
 
 
-def _draft(system: System, shop: Workshop, layers: tuple[Layer, ...]) -> SystemList:
+def _check_local(system: System) -> None:
+    """Refuse at once what would be found missing only after the downloads."""
+    for one in system.local:
+        if not (one.path.is_dir() if one.name else one.path.is_file()):
+            what = "directory" if one.name else ".deb file"
+            text = f"there is no such {what} for `local`"
+            raise BootunionError("file-missing", text, subject=str(one.path))
+
+
+def _created() -> int:
+    """The list's time: SOURCE_DATE_EPOCH when it is set, now otherwise.
+
+    Raises BootunionError environment-invalid: the specification wants no guess
+    (reproducible-builds.org/specs/source-date-epoch).
+    """
+    given = os.environ.get("SOURCE_DATE_EPOCH")
+    if given is None:
+        return int(time.time())
+    if not (given.isascii() and given.isdecimal()) or int(given) > systemlist.MAX_TIME:
+        text = f"SOURCE_DATE_EPOCH is {given!r}, which are no seconds since 1970"
+        raise BootunionError("environment-invalid", text)
+    return int(given)
+
+
+def _draft(system: System, shop: Workshop, layers: tuple[Layer, ...], created: int) -> SystemList:
     generation = max(shop.store.generations(system.name), default=0) + 1
-    given = os.environ.get("SOURCE_DATE_EPOCH", "")
     return SystemList(
-        system.name, generation, system.floor,
-        int(given) if given.isdigit() else int(time.time()),
-        system.architecture, "", layers, system.upper, "0" * 64, expires=system.expires,
+        system.name, generation, system.floor, created, system.architecture, "", layers,
+        system.upper, "0" * 64, expires=system.expires,
     )  # fmt: skip
 
 
@@ -123,7 +148,6 @@ def _generated(
     system: System, shop: Workshop, draft: SystemList, below: Namespace, progress: Progress
 ) -> Manifest:
     """The generated layer of the packages in `draft`."""
-    progress.stage("running the maintainer scripts", 0)
     with shop.store.workspace() as directory:
         where = directory.resolve()
         workspace, upper = where / "union", where / "upper"
@@ -132,29 +156,51 @@ def _generated(
         # by `known_manifests`.
         steps = plan.for_namespace(draft, str(workspace), upper=str(upper), verity=False)
 
+        # The scripts run in another process: where they are has to be told from there.
+        inside = Progress(
+            lambda what, total: namespace.tell((what, total)), lambda name: namespace.tell((name,))
+        )
+
+        def hear(words: tuple[str, int] | tuple[str]) -> None:
+            if len(words) == 2:
+                progress.stage(*words)
+            else:
+                progress.step(*words)
+
         def scripts(root: Path) -> None:
             box = shop.make_sandbox(root)
-            configure.configure(box, system.commands, system.architecture, progress.step)
+            configure.configure(box, system.commands, system.architecture, inside)
 
         def work() -> None:
             namespace.in_union(shop.store.path, steps, workspace / "root", scripts)
 
-        namespace.in_namespace(work, network=False)
+        progress.stage("uniting the packages", 0)
+        namespace.in_namespace(work, network=False, hear=hear)
         progress.stage("making the generated layer", 0)
-        generated.clean(upper / "upper", below)
+        markers = generated.clean(upper / "upper", below, system.allow_whiteouts)
         about = Description(
             f"{system.name}-generated", _inputs_version(system, draft), system.architecture,
             "What no single package holds: made by the maintainer scripts when composing",
         )  # fmt: skip
         return packaging.write_package(
             shop.store, generated.stream(upper / "upper"), about, None,
-            shop.package_signer, kind="generated",
+            shop.package_signer, kind="generated", markers=markers,
         )  # fmt: skip
+
+
+def _shadowings(merged: Namespace, complete: Sequence[Manifest]) -> tuple[Shadowing, ...]:
+    """What the generated layer takes away from packages, to be declared in the signed list."""
+    return tuple(
+        Shadowing(f"/{one.path}", complete[0].name, complete[loser].name)
+        for one in merged.markers if one.layer == 0
+        for loser in one.losers
+    )  # fmt: skip
 
 
 def _inputs_version(system: System, draft: SystemList) -> str:
     """The generated layer's version: a digest of all that it is made from."""
-    state = hashlib.sha256(f"{reproducible.EPOCH}\n{system.commands!r}\n".encode())
+    asked = f"{reproducible.EPOCH}\n{system.commands!r}\n{system.allow_whiteouts!r}\n"
+    state = hashlib.sha256(asked.encode())
     for layer in draft.layers:
         state.update(f"{layer.image.root_hash}\n".encode())
     return state.hexdigest()[:12]

@@ -6,11 +6,15 @@ from them and the packages go from `unpacked` to `installed` as on any Debian.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from . import deb, reproducible
 from .sandbox import Sandbox
+
+_SYSUSERS = "/usr/bin/systemd-sysusers"
+_SETTING_UP = "Setting up "
 
 _MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _MOUNT_POINTS = {"dev": 0o755, "pkgs": 0o755, "proc": 0o555, "run": 0o755, "sys": 0o555,
@@ -39,9 +43,14 @@ def sandbox(root: Path) -> Sandbox:
     return Sandbox(root, _ENVIRONMENT)
 
 
-def configure(
-    box: Sandbox, commands: Iterable[str], architecture: str, progress: Callable[[str], None]
-) -> None:
+class Progress(NamedTuple):
+    """How long work tells where it is: `stage` begins one of `total` steps, `step` ends a step."""
+
+    stage: Callable[[str, int], None]
+    step: Callable[[str], None]
+
+
+def configure(box: Sandbox, commands: Sequence[str], architecture: str, progress: Progress) -> None:
     """Configure every package of the union at `box.root`, then run `commands`.
 
     Raises BootunionError program-failed with the failing script's last words.
@@ -54,13 +63,19 @@ def configure(
     policy.chmod(0o755)
     box.bind(str(root / "usr/bin/true"), "/usr/sbin/start-stop-daemon")
     records = join_database(root, architecture)
-    for record in sorted(records, key=lambda name: (name != _FIRST, name)):
-        _preinst(box, record)
-    progress("configuring")
-    box.run(["dpkg", "--configure", "--pending", "--force-confold"], what="configuring")
-    _run_triggers(box)
+    _run_preinsts(box, records, progress)
+    _run_postinsts(box, len(records), progress)
+    _run_triggers(box, progress)
+    if (root / _SYSUSERS.lstrip("/")).exists():
+        # What would run at the first boot of an updated /usr (see `generated`): dpkg's triggers
+        # did the rest, but nobody waits for another package's sysusers.d.
+        box.run([_SYSUSERS], what="making the system users")
+    if commands:
+        progress.stage("running the commands", len(commands))
     for command in commands:
-        box.run(["/bin/sh", "-ec", command], what=f"running {command.split()[0]}")
+        name = command.split()[0]
+        box.run(["/bin/sh", "-ec", command], what=f"running {name}")
+        progress.step(name)
     policy.unlink()
 
 
@@ -111,21 +126,41 @@ def _interests(admin: Path) -> dict[str, set[str]]:
     return found
 
 
-def _preinst(box: Sandbox, record: str) -> None:
-    script = f"/{deb.ADMIN}/info/{record}.preinst"
-    if (box.root / script.lstrip("/")).exists():
+def _run_preinsts(box: Sandbox, records: Sequence[str], progress: Progress) -> None:
+    found = [
+        (record, f"/{deb.ADMIN}/info/{record}.preinst")
+        for record in sorted(records, key=lambda name: (name != _FIRST, name))
+    ]
+    found = [(record, script) for record, script in found if (box.root / script[1:]).exists()]
+    progress.stage("running the preinst scripts", len(found))
+    for record, script in found:
         name, _, architecture = record.partition(":")
         box.run([script, "install"], what=f"running the preinst of {record}",
                 DPKG_MAINTSCRIPT_NAME="preinst", DPKG_MAINTSCRIPT_PACKAGE=name,
                 DPKG_MAINTSCRIPT_ARCH=architecture, DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT="1",
                 DPKG_RUNNING_VERSION="1.21.22")  # fmt: skip
+        progress.step(name)
 
 
-def _run_triggers(box: Sandbox) -> None:
+def _run_postinsts(box: Sandbox, count: int, progress: Progress) -> None:
+    progress.stage("configuring the packages", count)
+
+    def heard(line: str) -> None:
+        if line.startswith(_SETTING_UP):
+            progress.step(line.removeprefix(_SETTING_UP).split()[0].partition(":")[0])
+
+    # At the first failing script, so that its words are the last.
+    argv = ["dpkg", "--configure", "--pending", "--force-confold", "--abort-after=1"]
+    box.run(argv, what="configuring the packages", heard=heard)
+
+
+def _run_triggers(box: Sandbox, progress: Progress) -> None:
     # Nothing was unpacked, so no file trigger fired: fire each that somebody waits for.
     triggers = box.root / deb.ADMIN / "triggers"
     names = {line.split()[0] for line in (triggers / "File").read_text().splitlines()}
     names |= {path.name for path in triggers.iterdir() if path.name[0].islower()}
+    progress.stage("running the triggers", len(names))
     for name in sorted(names):
         box.run(["dpkg-trigger", "--no-await", "--by-package=dpkg", name], what=f"firing {name}")
-    box.run(["dpkg", "--triggers-only", "--pending"], what="running triggers")
+        progress.step(name)
+    box.run(["dpkg", "--triggers-only", "--pending"], what="running the triggers")

@@ -11,13 +11,12 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     SpinnerColumn,
     TaskID,
     TextColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 
 out = Console()
 err = Console(stderr=True)
@@ -50,14 +49,24 @@ class _Bars:
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
         self._task: TaskID | None = None
+        self._total = 0
 
     def stage(self, what: str, total: int) -> None:
         self.finish()
-        self._task = self._bars.add_task(what, total=total or None, name="")
+        self._total = total
+        self._task = self._bars.add_task(
+            what, total=total or None, name="", count=f"0/{total}" if total else ""
+        )
 
     def step(self, name: str) -> None:
         if self._task is not None:
-            self._bars.update(self._task, advance=1, name=name)
+            done = int(self._bars.tasks[-1].completed) + 1
+            # Nobody knows everything beforehand: a bar never shows more than all.
+            self._total = max(self._total, done) if self._total else 0
+            self._bars.update(
+                self._task, total=self._total or None, completed=done, name=name,
+                count=f"{done}/{self._total}" if self._total else "",
+            )  # fmt: skip
 
     def finish(self) -> None:
         if self._task is not None:
@@ -71,8 +80,11 @@ def progress() -> Iterator[Reporter]:
     if not err.is_terminal:
         yield _Plain()
         return
-    columns = (SpinnerColumn(finished_text="✓"), TextColumn("{task.description}"), BarColumn(),
-               MofNCompleteColumn(), TextColumn("[dim]{task.fields[name]}"))  # fmt: skip
+    columns = (
+        SpinnerColumn(finished_text="✓"), TextColumn("{task.description}"),
+        BarColumn(bar_width=20), TextColumn("{task.fields[count]}", justify="right"),
+        TextColumn("[dim]{task.fields[name]}", table_column=Column(no_wrap=True, ratio=1)),
+    )  # fmt: skip
     with Progress(*columns, console=err) as bars:
         reporter = _Bars(bars)
         yield reporter

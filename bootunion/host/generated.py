@@ -7,10 +7,9 @@ all machines would share, and no marker that would hide a package's file.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from bootunion import contents
@@ -19,6 +18,7 @@ from bootunion.errors import BootunionError
 from bootunion.merge import Namespace
 
 from . import build, members, packaging, reproducible
+from .privatekeys import holds_private_key
 
 # What scripts leave that depends on time, order or inodes and that nothing needs; each is made
 # again when it is missing.
@@ -45,8 +45,14 @@ _SECRETS = (
     "var/lib/systemd/credential.secret",
     "var/lib/systemd/random-seed",
 )
-# The line behind it tells a key from a program that knows the words.
-_PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----\r?\n[A-Za-z0-9+/]")
+_OPAQUE = "trusted.overlay.opaque"
+
+_SYSTEMD = "usr/lib/systemd/systemd"
+_UPDATED = f"""\
+# Made by bootunion when composing: what an updated /usr asks for at boot was done then.
+# See man:systemd-update-done.service(8).
+TIMESTAMP_NSEC={reproducible.EPOCH}000000000
+"""
 
 _HOST_KEYS_UNIT = """\
 [Unit]
@@ -68,14 +74,17 @@ _HOST_KEYS_FILES = {
 }
 
 
-def clean(upper: Path, below: Namespace) -> None:
+def clean(upper: Path, below: Namespace, allowed: Collection[str] = ()) -> tuple[str, ...]:
     """Take out of the upper what must not be in the generated layer.
 
-    `below` is the merged namespace of the packages. Raises BootunionError whiteout-found or
-    secret-found; the upper is scratch and may be changed before that.
+    `below` is the merged namespace of the packages, `allowed` the paths (relative) that scripts may
+    take away. Gives those of them that are overlay markers in the upper now. Raises BootunionError
+    whiteout-found or secret-found; the upper is scratch and may be changed before that.
     """
     for pattern in (*_VOLATILE, *_SECRETS):
         for path in sorted(upper.glob(pattern)):
+            if _is_whiteout(path):
+                continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
@@ -83,12 +92,14 @@ def clean(upper: Path, below: Namespace) -> None:
                 if path.match("etc/ssh/ssh_host_*"):
                     _make_host_keys_at_boot(upper)
     if (upper / "etc").is_dir():
-        (upper / "etc/machine-id").write_bytes(b"")
-        (upper / "etc/machine-id").chmod(0o444)
+        _write(upper, "etc/machine-id", "", 0o444)
     _settle_shadow(upper / "etc/shadow")
-    _refuse_markers(upper)
-    _drop_unchanged(upper, below)
+    markers = _settle_markers(upper, below, allowed)
+    _drop_unchanged(upper, below, markers)
+    if _SYSTEMD in below.paths:
+        _mark_updated(upper, below)
     _refuse_secrets(upper)
+    return markers
 
 
 def stream(upper: Path) -> Iterator[members.Member]:
@@ -96,12 +107,37 @@ def stream(upper: Path) -> Iterator[members.Member]:
     return build.members(upper, keep_owner=True, mtime=reproducible.EPOCH)
 
 
+def _write(upper: Path, name: str, text: str, mode: int = 0o644) -> None:
+    """Write a file; neither it nor its new parents depend on the caller's umask."""
+    path = upper / name
+    for parent in reversed(Path(name).parents):
+        if not (upper / parent).exists():
+            (upper / parent).mkdir()
+            (upper / parent).chmod(0o755)
+    path.write_text(text, encoding="utf-8")
+    path.chmod(mode)
+
+
 def _make_host_keys_at_boot(upper: Path) -> None:
     for name, text in _HOST_KEYS_FILES.items():
+        _write(upper, name, text)
+
+
+def _mark_updated(upper: Path, below: Namespace) -> None:
+    """Tell systemd that /etc and /var fit /usr (ConditionNeedsUpdate=, systemd.unit(5)).
+
+    It compares the times of the two files with /usr's. Everything in this layer has one time, so
+    /usr must be in it.
+    """
+    for name in ("etc", "usr", "var"):
         path = upper / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-        path.chmod(0o644)
+        if not path.exists():
+            entry = below.paths[name][1]
+            path.mkdir()
+            os.chown(path, entry.uid, entry.gid)
+            path.chmod(entry.mode)
+    for name in ("etc/.updated", "var/.updated"):
+        _write(upper, name, _UPDATED)
 
 
 def _settle_shadow(path: Path) -> None:
@@ -118,28 +154,49 @@ def _settle_shadow(path: Path) -> None:
     path.write_text("".join(lines), encoding="utf-8")
 
 
-def _refuse_markers(upper: Path) -> None:
-    """Whiteouts and opaque directories mean that a script took a package's file away."""
-    for name in build.walk(upper):
+def _is_whiteout(path: Path) -> bool:
+    status = path.lstat()
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
+
+
+def _settle_markers(upper: Path, below: Namespace, allowed: Collection[str]) -> tuple[str, ...]:
+    """Keep the markers that hide something and may, refuse those that may not.
+
+    Whiteouts and opaque directories mean that a script took a package's file away. Gives the paths
+    of the markers that stay.
+    """
+    kept: list[str] = []
+    for name in sorted(build.walk(upper)):
         path = upper / name
-        status = path.lstat()
-        whiteout = stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
+        hides = name in below.paths and not _inside(name, kept)
         attributes = os.listxattr(path, follow_symlinks=False)
-        if whiteout or "trusted.overlay.opaque" in attributes:
-            text = f"a maintainer script took away /{name}, which a package holds"
-            raise BootunionError("whiteout-found", text, subject=f"/{name}")
+        if _is_whiteout(path) or _OPAQUE in attributes:
+            if hides and name not in allowed:
+                text = f"a maintainer script took away /{name}, which a package holds"
+                raise BootunionError("whiteout-found", text, subject=f"/{name}")
+            if hides:
+                kept.append(name)
+            elif _is_whiteout(path):
+                path.unlink()
+                continue
         for attribute in attributes:
             # Overlayfs's own notes about where a copy came from; they mean nothing in a layer.
-            if attribute.startswith("trusted.overlay."):
+            if attribute.startswith("trusted.overlay.") and not (hides and attribute == _OPAQUE):
                 os.removexattr(path, attribute, follow_symlinks=False)
+    return tuple(kept)
 
 
-def _drop_unchanged(upper: Path, below: Namespace) -> None:
+def _inside(name: str, directories: Collection[str]) -> bool:
+    return any(name.startswith(f"{directory}/") for directory in directories)
+
+
+def _drop_unchanged(upper: Path, below: Namespace, markers: Collection[str]) -> None:
     """Take out what was copied up and is still what the package has."""
     for name in sorted(build.walk(upper), reverse=True):
         path = upper / name
         found = below.paths.get(name)
-        if found is None:
+        # In an opaque directory nothing of the package's shows.
+        if found is None or _inside(name, markers):
             continue
         entry = found[1]
         if path.is_dir() and not path.is_symlink():
@@ -179,8 +236,6 @@ def _refuse_secrets(upper: Path) -> None:
         path = upper / name
         if path.is_symlink() or not path.is_file():
             continue
-        # Keys are small files; reading the first part of each finds them.
-        with path.open("rb") as file:
-            if _PRIVATE_KEY.search(file.read(1 << 16)):
-                text = f"/{name} holds a private key that every machine would share"
-                raise BootunionError("secret-found", text, subject=f"/{name}")
+        if holds_private_key(path):
+            text = f"/{name} holds a private key that every machine would share"
+            raise BootunionError("secret-found", text, subject=f"/{name}")

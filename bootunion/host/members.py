@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import IO, NoReturn
 
 from bootunion import contents
@@ -19,6 +19,7 @@ from bootunion.errors import BootunionError
 Member = tuple[tarfile.TarInfo, IO[bytes] | None]
 
 XATTR_PREFIX = "SCHILY.xattr."  # how GNU tar, star and squashfs-tools name them in pax headers
+_OPAQUE = "trusted.overlay.opaque"
 _OVERLAY_MARKERS = ("trusted.overlay.", "user.overlay.")
 # squashfs knows no others (fs/squashfs/squashfs_fs.h); sqfstar would leave them out with a warning.
 _XATTR_NAMES = ("user.", "trusted.", "security.")
@@ -44,14 +45,18 @@ _MAX_TIME = (1 << 32) - 1  # squashfs has 32 bits, counted from 1970
 class Recorder:
     """Passes members on to an archive and keeps their entries. One for each package.
 
+    At the paths in `markers` the package may have what steers overlayfs: a whiteout, or the
+    attribute of an opaque directory.
+
     The root directory is always 0755 and root's: dpkg, too, leaves / alone whatever a .deb says.
     A directory that stands twice keeps its first attributes, as with dpkg (lib `tarobject_extract`
     returns early for a directory that is there).
     """
 
-    def __init__(self, name: str, mtime: int) -> None:
+    def __init__(self, name: str, mtime: int, markers: Collection[str] = ()) -> None:
         self._name = name
         self._mtime = mtime
+        self._markers = markers
         self._implied: set[str] = set()
         self.entries: dict[str, Entry] = {"": self._directory("")}
 
@@ -163,7 +168,7 @@ class Recorder:
             if "\0" in info.linkname:
                 self._refuse(info.name, "links to a path with a NUL")
             entry = entry._replace(mode=_SYMLINK_MODE, target=info.linkname)
-        if entry.is_whiteout:
+        if entry.is_whiteout and info.name not in self._markers:
             text = "is a whiteout (a character device 0:0), which steers overlayfs"
             self._refuse(info.name, text, "overlay-marker")
         return entry
@@ -185,7 +190,8 @@ class Recorder:
     def _xattrs(self, info: tarfile.TarInfo) -> Iterator[tuple[str, str]]:
         for key, value in sorted(info.pax_headers.items()):
             name = key.removeprefix(XATTR_PREFIX)
-            if name.startswith(_OVERLAY_MARKERS):
+            allowed = name == _OPAQUE and info.name in self._markers
+            if name.startswith(_OVERLAY_MARKERS) and not allowed:
                 text = f"has the attribute {name}, which steers overlayfs"
                 self._refuse(info.name, text, "overlay-marker")
             if not name.startswith(_XATTR_NAMES):

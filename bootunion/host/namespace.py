@@ -1,20 +1,22 @@
 """A union in a namespace of its own: nobody else sees its mounts, and nothing is left of it.
 
-The work is done in a child process. When it ends, however it ends, the kernel takes its mounts
-away and with them the loop devices.
+The work is done in a child process that is the first of a process namespace. When it ends, however
+it ends, the kernel ends every process in there before the child counts as ended
+(pid_namespaces(7)), and takes its mounts away and with them the loop devices.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import pickle
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, Any, NoReturn, TypeVar
 
 from bootunion import operations as op
 from bootunion.errors import BootunionError
@@ -22,14 +24,27 @@ from bootunion.initrd import mount
 from bootunion.initrd.executor import Executor
 from bootunion.initrd.store import Store as Reader
 
+from . import run
+
 _CLONE_NEWNS = 0x00020000  # linux/sched.h
 _CLONE_NEWUTS = 0x04000000
 _CLONE_NEWIPC = 0x08000000
+_CLONE_NEWPID = 0x20000000
 _CLONE_NEWNET = 0x40000000
-_PR_SET_PDEATHSIG = 1
+_HOST_NAME = b"bootunion"
+_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
+
+# What the child says: words on the way, and at the end its answer or its exception.
+_TOLD, _ANSWER, _ERROR = range(3)
 
 Result = TypeVar("Result")
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _Child:
+    """What the child in a namespace knows: the pipe to its parent."""
+
+    pipe: IO[bytes] | None = None
 
 
 def require_root(what: str) -> None:
@@ -38,66 +53,133 @@ def require_root(what: str) -> None:
         raise BootunionError("privilege-missing", f"{what} needs root: it mounts file systems")
 
 
-def in_namespace(work: Callable[[], Result], *, network: bool = True) -> Result:
-    """Run `work` in a child with private mounts, IPC and host name, and give its result.
+def in_namespace(
+    work: Callable[[], Result],
+    *,
+    network: bool = True,
+    hear: Callable[[Any], None] | None = None,
+) -> Result:
+    """Run `work` in a child with namespaces of its own, and give its result.
 
-    Without `network` the child has a network namespace of its own with nothing but loopback. An
-    exception of `work` is raised here.
+    Mounts, processes, IPC and host name are its own, and so is the session: it has no terminal.
+    The umask is 022, whatever the caller's. Without `network` it has nothing but loopback. What
+    `work` says with `tell` is given to `hear`. An exception of `work` is raised here.
     """
     reading, writing = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
-    child = os.fork()
-    if child == 0:
-        os.close(reading)
-        _child(work, writing, network)
-    os.close(writing)
+    # A signal between the fork and the `try` would leave the child behind.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
+        with new_pid_namespace():
+            child = os.fork()
+            if child == 0:
+                os.close(reading)
+                _child(work, writing, network)
+        os.close(writing)
         with os.fdopen(reading, "rb") as pipe:
-            said = pipe.read()
-    except BaseException:
-        # The child's programs are its children: they die with it (PR_SET_PDEATHSIG).
-        os.kill(child, signal.SIGTERM)
-        os.waitpid(child, 0)
-        raise
-    _, status = os.waitpid(child, 0)
-    if not said:
+            try:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+                answer = _listen(pipe, hear)
+            except BaseException:
+                signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+                os.kill(child, signal.SIGKILL)
+                raise
+            finally:
+                _, status = os.waitpid(child, 0)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if answer is None:
         code = os.waitstatus_to_exitcode(status)
         raise BootunionError("program-failed", f"the process in the namespace ended with {code}")
-    failed, value = pickle.loads(said)  # noqa: S301 - our own child wrote it
-    if failed:
-        raise value
-    return value  # type: ignore[no-any-return]
+    kind, value = answer
+    if kind == _ERROR:
+        raise value  # type: ignore[misc]
+    return value  # type: ignore[return-value]
 
 
-def _child(work: Callable[[], object], writing: int, network: bool) -> None:
+def tell(what: object) -> None:
+    """From inside `in_namespace`: have the parent's `hear` called with `what`."""
+    assert _Child.pipe is not None, "only in a namespace"
+    pickle.dump((_TOLD, what), _Child.pipe)
+    _Child.pipe.flush()
+
+
+def _listen(pipe: IO[bytes], hear: Callable[[Any], None] | None) -> tuple[int, object] | None:
+    while True:
+        try:
+            kind, value = pickle.load(pipe)  # noqa: S301 - our own child wrote it
+        except (EOFError, pickle.UnpicklingError):
+            return None  # it was killed, perhaps in the middle of a word
+        if kind != _TOLD:
+            return kind, value
+        if hear is not None:
+            hear(value)
+
+
+@contextlib.contextmanager
+def new_pid_namespace() -> Iterator[None]:
+    """The first process that is started in the block is the first of a process namespace.
+
+    Raises BootunionError privilege-missing.
+    """
+    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        unshare(_CLONE_NEWPID)
+        try:
+            yield
+        finally:
+            _libc.setns(ctypes.c_int(own), ctypes.c_int(_CLONE_NEWPID))
+    finally:
+        os.close(own)
+
+
+def unshare(flags: int) -> None:
+    """unshare(2). Raises BootunionError privilege-missing."""
+    if _libc.unshare(ctypes.c_int(flags)) != 0:
+        number = ctypes.get_errno()
+        text = f"cannot make a namespace: {os.strerror(number)}"
+        raise BootunionError("privilege-missing", text)
+
+
+def unshare_mounts() -> None:
+    """Give this process mounts of its own: what it mounts from here on nobody else sees."""
+    unshare(_CLONE_NEWNS)
+    mount.mount("", "/", "", mount.MS_REC | mount.MS_PRIVATE)
+
+
+def _child(work: Callable[[], object], writing: int, network: bool) -> NoReturn:
     """The child's course; never returns."""
     status = 1
     try:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        run.die_with_parent()
+        # The parent ends it with SIGKILL. Programs inherit what is ignored, from nohup perhaps.
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        _Child.pipe = os.fdopen(writing, "wb")
         try:
             _isolate(network)
-            answer: tuple[bool, object] = (False, work())
+            answer: tuple[int, object] = (_ANSWER, work())
             status = 0
-        except (BootunionError, KeyboardInterrupt) as error:
-            answer = (True, error)
+        except BootunionError as error:
+            answer = (_ERROR, error)
         except BaseException as error:
             traceback.print_exc()
-            answer = (True, RuntimeError(f"in the namespace: {error!r}"))
-        with os.fdopen(writing, "wb") as pipe:
-            pipe.write(pickle.dumps(answer))
+            answer = (_ERROR, RuntimeError(f"in the namespace: {error!r}"))
+        pickle.dump(answer, _Child.pipe)
+        _Child.pipe.flush()
     finally:
         # Not sys.exit: the parent's buffers and exit handlers are the parent's.
         os._exit(status)
 
 
 def _isolate(network: bool) -> None:
-    flags = _CLONE_NEWNS | _CLONE_NEWUTS | _CLONE_NEWIPC | (0 if network else _CLONE_NEWNET)
-    if _libc.unshare(ctypes.c_int(flags)) != 0:
-        number = ctypes.get_errno()
-        text = f"cannot make a namespace: {os.strerror(number)}"
-        raise BootunionError("privilege-missing", text)
-    mount.mount("", "/", "", mount.MS_REC | mount.MS_PRIVATE)
+    os.setsid()
+    os.umask(0o022)
+    unshare(_CLONE_NEWUTS | _CLONE_NEWIPC | (0 if network else _CLONE_NEWNET))
+    _libc.sethostname(_HOST_NAME, ctypes.c_size_t(len(_HOST_NAME)))
+    unshare_mounts()
     if not network:
         from pyroute2 import IPRoute  # noqa: PLC0415 - half a second, only where it is needed
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
@@ -43,18 +43,19 @@ class Description(NamedTuple):
 
 def write_package(
     store: Store, members: Iterable[Member], about: Description, source: Source | None,
-    sign: Sign, *, kind: str = "directory", processors: int = 0,
+    sign: Sign, *, kind: str = "directory", processors: int = 0, markers: Collection[str] = (),
 ) -> Manifest:  # fmt: skip
     """Make a package of `members` and put it into the store.
 
     Without a `source` it is the tar stream itself, called `kind`. `processors` bounds the threads
-    that compress (0: all). Raises BootunionError name-invalid, member-invalid, overlay-marker,
-    path-conflict, disk-full, program-failed; then the store is as it was.
+    that compress (0: all); at the paths in `markers` it may steer overlayfs. Raises BootunionError
+    name-invalid, member-invalid, overlay-marker, path-conflict, disk-full, program-failed; then the
+    store is as it was.
     """
     about.check()
     with store.workspace() as workspace, closing(members):
         image_file = workspace / "image"
-        recorder = Recorder(about.name, reproducible.EPOCH)
+        recorder = Recorder(about.name, reproducible.EPOCH, markers)
         stream = hashlib.sha256()
 
         def feed(pipe: IO[bytes]) -> None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -21,6 +22,13 @@ from bootunion.errors import BootunionError
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _LIBC = ctypes.CDLL(None, use_errno=True)
+_MOST_WORDS = 1 << 16
+# dpkg's summary, behind the failing script's own words.
+_SUMMARY = re.compile(
+    rb"^(?:dpkg: too many errors, stopping|Errors were encountered while processing:(?:\n .*)*"
+    rb"|Processing was halted because there were too many errors\.)$",
+    re.MULTILINE,
+)
 
 # Which Debian package brings a program, for the sentence when it is missing.
 _DEBIAN_PACKAGE = {
@@ -39,7 +47,8 @@ _DEBIAN_PACKAGE = {
 }
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent dies (prctl(2), PR_SET_PDEATHSIG)."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
@@ -74,7 +83,8 @@ def require(program: str) -> str:
 
 def last_words(stderr: bytes, lines: int = 3) -> str:
     """The last lines of what a program said, as one line of text."""
-    said = [part.strip() for part in stderr.decode(errors="replace").splitlines()]
+    text = _SUMMARY.sub(b"", stderr).decode(errors="replace")
+    said = [part.strip() for part in text.splitlines()]
     return "; ".join([part for part in said if part][-lines:]) or "it said nothing"
 
 
@@ -99,6 +109,34 @@ def run(
     return subprocess.CompletedProcess(list(argv), 0, out, err)
 
 
+def follow(
+    argv: Sequence[str],
+    *,
+    what: str,
+    heard: Callable[[str], None],
+    env: Mapping[str, str] | None = None,
+    inside: Callable[[], None] | None = None,
+    check_code: str = "program-failed",
+    program: str = "",
+) -> None:
+    """Run a program to its end, calling `heard` with each line of its output as it comes.
+
+    `inside` is called in the new process before the program is. An error names `program`, where
+    that is not the first word. Raises as `run` does.
+    """
+    # What it says on standard error waits in memory: one reader of two pipes could block it.
+    with os.fdopen(os.memfd_create("stderr", os.MFD_CLOEXEC), "w+b") as errors:
+        with popen(argv, stderr=errors, env=env, inside=inside) as child:
+            assert child.stdout is not None
+            for line in child.stdout:
+                heard(line.decode(errors="replace").rstrip("\n"))
+            status = child.wait()
+        if status != 0:
+            errors.seek(max(0, errors.seek(0, os.SEEK_END) - _MOST_WORDS))
+            named = [program or argv[0]]
+            raise failure(named, status, errors.read(), what=what, code=check_code)
+
+
 def failure(
     argv: Sequence[str], status: int, stderr: bytes, *, what: str, code: str = "program-failed"
 ) -> BootunionError:
@@ -119,9 +157,19 @@ def popen(
     stderr: int | IO[bytes] | None = subprocess.PIPE,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    inside: Callable[[], None] | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A running program; killed and reaped when the block is left by an exception."""
+    """A running program; killed and reaped when the block is left by an exception.
+
+    `inside` is called in the new process before the program is.
+    """
     program = require(argv[0]) if "/" not in argv[0] else argv[0]
+
+    def prepare() -> None:
+        die_with_parent()
+        if inside is not None:
+            inside()
+
     child = subprocess.Popen(
         [program, *argv[1:]],
         stdin=stdin,
@@ -129,7 +177,7 @@ def popen(
         stderr=stderr,
         env=environment(env),
         cwd=cwd,
-        preexec_fn=_die_with_parent,  # noqa: PLW1509 - the host tools start children from one thread
+        preexec_fn=prepare,  # noqa: PLW1509 - the host tools start children from one thread
     )
     try:
         yield child

@@ -12,9 +12,12 @@ import yaml
 from bootunion import package, systemlist
 from bootunion.errors import BootunionError
 
+from . import mergedusr
+
 _KEYS = {
     "name": str, "architecture": str, "suites": list, "sources": str, "packages": list,
     "local": list, "optional": list, "upper": str, "commands": list, "floor": int, "expires": int,
+    "allow-whiteouts": list,
 }  # fmt: skip
 _LOCAL_KEYS = {"directory": str, "name": str, "version": str}
 _REQUIRED = ("name", "suites", "packages")
@@ -29,7 +32,10 @@ class Local(NamedTuple):
 
 
 class System(NamedTuple):
-    """A system.yaml, checked. Paths are absolute; `sources` "" means the host's own."""
+    """A system.yaml, checked. Paths are absolute; `sources` "" means the host's own.
+
+    `allow_whiteouts` are paths of the root, relative to it, where /usr is merged.
+    """
 
     name: str
     suites: tuple[str, ...]
@@ -42,6 +48,7 @@ class System(NamedTuple):
     commands: tuple[str, ...] = ()
     floor: int = 0
     expires: int = 0
+    allow_whiteouts: tuple[str, ...] = ()
 
 
 class _Loader(yaml.SafeLoader):
@@ -116,12 +123,19 @@ class _Reader:
             if values.get(key, 0) < 0:
                 raise self._wrong(f"`{key}` is below 0")
         local = tuple(self._local(item) for item in values.pop("local", ()))
+        whiteouts = tuple(self._root_path(item) for item in values.pop("allow-whiteouts", ()))
         texts: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value
                  for key, value in values.items()}  # fmt: skip
-        system = System(**texts, local=local)
+        system = System(**texts, local=local, allow_whiteouts=whiteouts)
         package.check_architecture(system.architecture, system.name)
         return system
+
+    def _root_path(self, item: object) -> str:
+        parts = item.split("/") if isinstance(item, str) else []
+        if len(parts) < 2 or parts[0] or any(part in ("", ".", "..") for part in parts[1:]):
+            raise self._wrong(f"`allow-whiteouts` holds {item!r}, which is not an absolute path")
+        return mergedusr.move("/".join(parts[1:]))
 
     def _local(self, item: object) -> Local:
         if isinstance(item, str):

@@ -34,6 +34,7 @@ def compose(system_yaml: Path, keys: Path, cache: Path, jobs: int | None, store_
     all is signed. Needs root, for it mounts file systems in a namespace of its own.
     """
     from bootunion.host import composing, signing, systemyaml
+    from bootunion.host.configure import Progress
 
     system = systemyaml.read(system_yaml)
     shop = composing.Workshop(
@@ -41,7 +42,7 @@ def compose(system_yaml: Path, keys: Path, cache: Path, jobs: int | None, store_
         Signer(keys / "list.key"), signing.read_trust(keys / "trust", store_path), jobs or 0,
     )  # fmt: skip
     with console.progress() as reporter:
-        done = composing.compose(system, shop, composing.Progress(reporter.stage, reporter.step))
+        done = composing.compose(system, shop, Progress(reporter.stage, reporter.step))
     if as_json:
         console.show_json(json.loads(done.encode()))
     else:
