@@ -212,6 +212,9 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path, signer: 
         ("name: x\nname: y\n", "stands twice"),
         ("name: [", "is not YAML"),
         ("name: x\nsuites: a\npackages: []\n", "not a list"),
+        ("name: x\nsuites: [a]\npackages: []\ntries: 101\n", "`tries` is above"),
+        ("name: x\nsuites: [a]\npackages: []\ncorruption: heal\n", "`corruption` is not one"),
+        ("name: x\nsuites: [a]\npackages: []\ngood-when: [a b]\n", "not a systemd unit"),
     ],
 )
 def test_a_wrong_system_yaml_is_one_sentence(tmp_path: Path, text: str, words: str) -> None:

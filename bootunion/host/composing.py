@@ -140,7 +140,8 @@ def _draft(system: System, shop: Workshop, layers: tuple[Layer, ...], created: i
     generation = max(shop.store.generations(system.name), default=0) + 1
     return SystemList(
         system.name, generation, system.floor, created, system.architecture, "", layers,
-        system.upper, "0" * 64, expires=system.expires,
+        system.upper, "0" * 64, expires=system.expires, tries=system.tries,
+        corruption=system.corruption, good_when=system.good_when,
     )  # fmt: skip
 
 

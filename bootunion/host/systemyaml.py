@@ -17,7 +17,7 @@ from . import mergedusr
 _KEYS = {
     "name": str, "architecture": str, "suites": list, "sources": str, "packages": list,
     "local": list, "optional": list, "upper": str, "commands": list, "floor": int, "expires": int,
-    "allow-whiteouts": list,
+    "allow-whiteouts": list, "tries": int, "corruption": str, "good-when": list,
 }  # fmt: skip
 _LOCAL_KEYS = {"directory": str, "name": str, "version": str}
 _REQUIRED = ("name", "suites", "packages")
@@ -49,6 +49,9 @@ class System(NamedTuple):
     floor: int = 0
     expires: int = 0
     allow_whiteouts: tuple[str, ...] = ()
+    tries: int = systemlist.DEFAULT_TRIES
+    corruption: str = systemlist.EIO
+    good_when: tuple[str, ...] = ("multi-user.target",)
 
 
 class _Loader(yaml.SafeLoader):
@@ -119,13 +122,20 @@ class _Reader:
                     raise self._wrong(f"`{key}` holds {item!r}, which is not a name")
         if values.get("upper", "volatile") not in systemlist.UPPERS:
             raise self._wrong(f"`upper` is not one of {', '.join(systemlist.UPPERS)}")
-        for key in ("floor", "expires"):
+        if values.get("corruption", systemlist.EIO) not in systemlist.CORRUPTIONS:
+            raise self._wrong(f"`corruption` is not one of {', '.join(systemlist.CORRUPTIONS)}")
+        for key in ("floor", "expires", "tries"):
             if values.get(key, 0) < 0:
                 raise self._wrong(f"`{key}` is below 0")
+        if values.get("tries", 0) > systemlist.MAX_TRIES:
+            raise self._wrong(f"`tries` is above {systemlist.MAX_TRIES}")
+        for unit in values.get("good-when", ()):
+            if not isinstance(unit, str) or systemlist.UNIT.match(unit) is None:
+                raise self._wrong(f"`good-when` holds {unit!r}, which is not a systemd unit")
         local = tuple(self._local(item) for item in values.pop("local", ()))
         whiteouts = tuple(self._root_path(item) for item in values.pop("allow-whiteouts", ()))
         texts: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value
+            key.replace("-", "_"): tuple(value) if isinstance(value, list) else value
                  for key, value in values.items()}  # fmt: skip
         system = System(**texts, local=local, allow_whiteouts=whiteouts)
         package.check_architecture(system.architecture, system.name)
