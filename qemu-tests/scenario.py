@@ -26,7 +26,7 @@ _PROOFS = {
     "root": "overlay", "layers_visible": 0, "verity_is_the_list": True, "state": "running",
     "failed": "", "multi_user": "active", "audit": "", "not_installed": [], "dpkg_verify": "",
     "sudo": [0o4755, 0], "ssh": "over ssh", "machine_id": 32, "hello_before": False,
-    "hello_after": "hello", "store": "ro,nosuid,nodev,noexec,relatime", "good": True,
+    "hello_after": "hello", "store_lacks": [], "good": True,
     "kept_report": 1,
 }  # fmt: skip
 

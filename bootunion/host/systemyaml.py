@@ -120,6 +120,18 @@ class _Reader:
             for item in values.get(key, ()):
                 if not isinstance(item, str) or not item or item.startswith("-"):
                     raise self._wrong(f"`{key}` holds {item!r}, which is not a name")
+        self._check_policy(values)
+        local = tuple(self._local(item) for item in values.pop("local", ()))
+        whiteouts = tuple(self._root_path(item) for item in values.pop("allow-whiteouts", ()))
+        texts: dict[str, Any] = {
+            key.replace("-", "_"): tuple(value) if isinstance(value, list) else value
+                 for key, value in values.items()}  # fmt: skip
+        system = System(**texts, local=local, allow_whiteouts=whiteouts)
+        package.check_architecture(system.architecture, system.name)
+        return system
+
+    def _check_policy(self, values: Mapping[str, Any]) -> None:
+        """Refuse a policy that no list could have."""
         if values.get("upper", "volatile") not in systemlist.UPPERS:
             raise self._wrong(f"`upper` is not one of {', '.join(systemlist.UPPERS)}")
         if values.get("corruption", systemlist.EIO) not in systemlist.CORRUPTIONS:
@@ -132,14 +144,6 @@ class _Reader:
         for unit in values.get("good-when", ()):
             if not isinstance(unit, str) or systemlist.UNIT.match(unit) is None:
                 raise self._wrong(f"`good-when` holds {unit!r}, which is not a systemd unit")
-        local = tuple(self._local(item) for item in values.pop("local", ()))
-        whiteouts = tuple(self._root_path(item) for item in values.pop("allow-whiteouts", ()))
-        texts: dict[str, Any] = {
-            key.replace("-", "_"): tuple(value) if isinstance(value, list) else value
-                 for key, value in values.items()}  # fmt: skip
-        system = System(**texts, local=local, allow_whiteouts=whiteouts)
-        package.check_architecture(system.architecture, system.name)
-        return system
 
     def _root_path(self, item: object) -> str:
         parts = item.split("/") if isinstance(item, str) else []

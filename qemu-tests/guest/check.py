@@ -64,7 +64,8 @@ def main() -> None:
         "apt": words("apt-get", "-y", "-q", "install", "/pkgs/tests/hello.deb")[-300:],
         "hello_after": words("/usr/bin/hello-bootunion")
         if Path("/usr/bin/hello-bootunion").exists() else "",
-        "store": words("findmnt", "-n", "-o", "VFS-OPTIONS", "/pkgs"),
+        "store_lacks": sorted({"nosuid", "nodev", "noexec"}
+                        - set(words("findmnt", "-n", "-o", "VFS-OPTIONS", "/pkgs").split(","))),
         "good": json.loads(Path(f"/pkgs/state/{name}.json").read_text())["good"] == generation,
         "kept_report": len(os.listdir("/pkgs/reports")),
         "agent_ms": (report["finished"] - report["started"]) // 1_000_000,
