@@ -15,6 +15,10 @@ SQUASHFS_OPTIONS = (
     # (docs/measurements.md).
     "-comp", "zstd", "-b", "32K",
     "-reproducible", "-mkfs-time", "0",
+    # squashfs-tools up to 4.7 look for files with the same bytes while other threads still make
+    # the blocks they compare with, and now and then miss one: 1 image of 45 differed. Not looking
+    # costs 0.08 % (191 packages of Debian 12).
+    "-no-duplicates",
     # The inode table stays as it is, so that `squashfs` can set the root directory's time.
     "-noI",
     # Without a bound each sqfstar takes a quarter of the memory, and one runs on each core.

@@ -12,7 +12,8 @@ was found about 4.5.1 (Debian 12), each held by a test in tests/test_squashfs.py
   crashes on a hard link to a later name: `members` refuses these;
 - of two entries for a directory it keeps the first; one that comes after the directory's
   contents counts, too;
-- the same bytes come out whatever the number of processors is.
+- looking for duplicate files is a race (`-no-duplicates`); without it the same bytes come out
+  whatever the number of processors and the load of the machine.
 """
 
 from __future__ import annotations
