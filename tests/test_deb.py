@@ -9,14 +9,15 @@ import stat
 import struct
 import subprocess
 import tarfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from importing import CAPABILITY, CONTROL, Seen, deb, directory, listed, member, mounted, tree
 
 from bootunion.errors import BootunionError
-from bootunion.host import importer
 from bootunion.host import deb as reading
+from bootunion.host import importer
 from bootunion.host.members import XATTR_PREFIX, Member
 from bootunion.host.signing import Signer
 from bootunion.host.store import Store
@@ -210,6 +211,14 @@ def aim(path: str, target: str) -> str:
     return re.sub(r"^/(?=(?:bin|sbin|lib|lib32|lib64|libx32)(?:/|$))", "/usr/", place)
 
 
+def names_of_inodes(found: dict[str, Seen], paths: Iterable[str]) -> dict[str, list[str]]:
+    """For each path all names of its inode."""
+    names: dict[str, list[str]] = {}
+    for path, one in sorted(found.items()):
+        names.setdefault(one.same_as, []).append(path)
+    return {path: names[found[path].same_as] for path in paths}
+
+
 def lost(tmp_path: Path, store: Store, made: Manifest, file: Path) -> dict[str, object]:
     """What differs between a .deb's tar, the mounted image and the contents file."""
     with mounted(store.packages / made.file_name, tmp_path / "m") as root:
@@ -218,17 +227,13 @@ def lost(tmp_path: Path, store: Store, made: Manifest, file: Path) -> dict[str, 
     wanted = of_tar(file)
     wanted.pop(".", None)
     # Which of its names is an inode's first depends on the order.
-    groups = {path: sorted(other for other, one in seen.items() if one.same_as == seen[path].same_as)
-              for path in wanted}  # fmt: skip
-    by_inode = {path: sorted(o for o, two in wanted.items() if two.same_as == one.same_as)
-                for path, one in wanted.items()}  # fmt: skip
-    assert groups == by_inode
+    assert names_of_inodes(seen, wanted) == names_of_inodes(wanted, wanted)
     found = {
         path: one._replace(target=aim(path, one.target) if one.target else "", same_as="")
         for path, one in seen.items()
     }
-    extra = [path for path in seen.keys() - wanted.keys()
-             if not path.startswith("var/lib/dpkg") and seen[path].type != stat.S_IFDIR]  # fmt: skip
+    others = {path: one for path, one in seen.items() if not path.startswith("var/lib/dpkg")}
+    extra = [path for path in others.keys() - wanted.keys() if others[path].type != stat.S_IFDIR]
     assert not extra
     return {
         path: (one, found.get(path))

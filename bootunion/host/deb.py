@@ -120,7 +120,7 @@ def read_control(path: Path) -> Control:
 def _control_files(tar: bytes) -> dict[str, ControlFile]:
     files = {}
     with tarfile.open(
-        fileobj=io.BytesIO(tar), encoding="utf-8", errors="surrogateescape"
+        fileobj=io.BytesIO(tar), mode="r:", encoding="utf-8", errors="surrogateescape"
     ) as archive:
         for info in archive:
             name = mergedusr.clean(info.name)
@@ -130,6 +130,9 @@ def _control_files(tar: bytes) -> dict[str, ControlFile]:
             if file is None or "/" in name or info.size > _MAX_CONTROL_FILE:
                 raise ValueError(f"{info.name!r} is no control file")
             files[name] = ControlFile(file.read(), info.mode & 0o7777)
+        # tarfile takes a broken header in the middle for the end.
+        if tar[archive.offset :].strip(b"\0"):
+            raise ValueError("a header that is none")
     return files
 
 
