@@ -19,6 +19,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from bootunion.errors import BootunionError
+
 out = Console()
 err = Console(stderr=True)
 
@@ -98,6 +100,12 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
     for row in rows:
         table.add_row(*row)
     out.print(table)
+
+
+def refusal(error: BootunionError) -> None:
+    """A refusal on standard error: one sentence with its code, then the way out."""
+    print(f"bootunion: {error} [{error.code}]", file=sys.stderr)
+    print(f"  {error.way_out}", file=sys.stderr)
 
 
 def human_size(size: int) -> str:
