@@ -23,8 +23,8 @@ SQUASHFS_OPTIONS = (
     "-noI",
     # Without a bound each sqfstar takes a quarter of the memory, and one runs on each core.
     "-mem", "256M",
-    # sqfstar takes the root directory's attributes from here, never from the tar's "./" entry.
-    "-root-mode", "0755", "-root-uid", "0", "-root-gid", "0",
+    # sqfstar takes the root directory's mode from here, never from the tar's "./" entry.
+    "-root-mode", "0755",
 )  # fmt: skip
 
 ZSTD_LEVEL = 12

@@ -62,6 +62,9 @@ def require(program: str) -> str:
     Raises BootunionError program-missing, naming the Debian package that has it.
     """
     found = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    if found is None and "/" in program:
+        text = "is not there, or may not be run"
+        raise BootunionError("program-missing", text, subject=program)
     if found is None:
         package = _DEBIAN_PACKAGE.get(program, program)
         raise BootunionError(
@@ -121,7 +124,7 @@ def popen(
     cwd: Path | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A running program; killed and reaped when the block is left by an exception."""
-    program = require(argv[0]) if "/" not in argv[0] else argv[0]
+    program = require(argv[0])
     child = subprocess.Popen(
         [program, *argv[1:]],
         stdin=stdin,

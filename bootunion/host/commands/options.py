@@ -8,9 +8,13 @@ from typing import Any
 
 import click
 
+from bootunion import systemlist
+from bootunion.errors import BootunionError
+
 DEFAULT_STORE = Path("/pkgs")
-DIRECTORY = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path, dir_okay=False)
+DIRECTORY = click.Path(path_type=Path, file_okay=False, readable=False)
+# What cannot be read is refused where it is read, with a code.
+FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 
 store_option = click.option(
     "--store", "store_path", type=DIRECTORY, default=DEFAULT_STORE, show_default=True,
@@ -32,7 +36,15 @@ def _list_names(context: click.Context, _: click.Parameter, begun: str) -> list[
         return []
 
 
-list_argument = click.argument("list_name", metavar="LIST", shell_complete=_list_names)
+def _check_list_name(_: click.Context, __: click.Parameter, name: str) -> str:
+    if systemlist.LIST_NAME.match(name) is None:
+        raise BootunionError("name-invalid", f"{name!r} is not the name of a list")
+    return name
+
+
+list_argument = click.argument(
+    "list_name", metavar="LIST", shell_complete=_list_names, callback=_check_list_name
+)
 generation_option = click.option(
     "--generation", type=click.IntRange(1), default=None, help="Not the current one."
 )
