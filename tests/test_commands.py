@@ -463,3 +463,10 @@ def test_the_shell_reads_its_script(tmp_path: Path, shell: str, check: str) -> N
     script.write_text(bootunion("completion", shell).stdout)
     assert "bootunion" in script.read_text()
     subprocess.run([shell, check, script], check=True)
+
+
+def test_the_made_pages_are_up_to_date() -> None:
+    script = Path(__file__).resolve().parents[1] / "scripts/make_docs.py"
+    done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True,
+                          check=False)  # fmt: skip
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}run scripts/make_docs.py"
