@@ -110,7 +110,7 @@ def verify(list_name: str, generation: int | None, store_path: Path, trust_path:
     else:
         for one in bad:
             assert one.error is not None
-            print(f"bad: {one.package}: {one.error.message} [{one.error.code}]")
+            console.show_line(f"bad: {one.package}: {one.error.message} [{one.error.code}]")
         whole = len(verdicts) - len(bad)
         print(f"{list_name} generation {system.generation}: {whole} packages whole, {len(bad)} bad")
     if bad:
