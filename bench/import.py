@@ -1,8 +1,8 @@
 """Import of .debs against a shell loop: `sudo .venv/bin/python bench/import.py DIRECTORY_OF_DEBS`.
 
 The loop is what a person would type instead: unpack, mksquashfs, veritysetup, on all cores, with
-the same compressor and block size; it writes no manifest, no contents and no record for dpkg, and is
-not reproducible. Both take turns; the best of each counts. Prints the lines that
+the same compressor and block size; it writes no manifest, no contents and no record for dpkg, and
+is not reproducible. Both take turns; the best of each counts. Prints the lines that
 docs/measurements.md quotes.
 """
 
