@@ -363,13 +363,25 @@ def waited_for(what: str, true: object) -> None:
     pytest.fail(f"no {what} in a minute")
 
 
-def begun(argv: list[str], store: Path) -> subprocess.Popen[str]:
-    """The command, in the middle of its work."""
-    child = subprocess.Popen(
-        argv, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    waited_for("image", lambda: any(p.stat().st_size for p in store.glob("packages/.new-*/image")))
-    return child
+@contextlib.contextmanager
+def begun(argv: list[str], place: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The command, in the middle of its work; afterwards nothing of it runs.
+
+    What it says goes to `place`/said: a pipe would stay open while anything of it runs.
+    """
+    with (place / "said").open("w") as said:
+        child = subprocess.Popen(
+            argv, start_new_session=True, stdout=subprocess.DEVNULL, stderr=said
+        )  # fmt: skip
+    images = "store/packages/.new-*/image"
+    try:
+        waited_for("image", lambda: any(path.stat().st_size for path in place.glob(images)))
+        yield child
+        waited_for("end of all processes", lambda: not processes(child.pid))
+    finally:
+        if processes(child.pid):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
 
 
 @pytest.mark.parametrize("group", [False, True], ids=["alone", "group"])
@@ -378,13 +390,13 @@ def begun(argv: list[str], store: Path) -> subprocess.Popen[str]:
 def test_an_interrupted_command_leaves_nothing(
     tmp_path: Path, slow: Path, words: list[object], what: str, number: int, group: bool
 ) -> None:
-    child = begun(command(what, slow, words), tmp_path / "store")
-    (os.killpg if group else os.kill)(child.pid, number)
-    _, said = child.communicate()
+    with begun(command(what, slow, words), tmp_path) as child:
+        (os.killpg if group else os.kill)(child.pid, number)
+        child.wait()
+    said = (tmp_path / "said").read_text()
     assert child.returncode == 130, said
     assert said.splitlines()[-1] == "bootunion: interrupted; nothing half-written is left"
     assert "Traceback" not in said
-    waited_for("end of all processes", lambda: not processes(child.pid))
     assert whole(tmp_path / "store") == []
 
 
@@ -392,10 +404,9 @@ def test_an_interrupted_command_leaves_nothing(
 def test_what_a_killed_command_left_is_cleared_by_the_next(
     tmp_path: Path, slow: Path, words: list[object], debs: dict[str, Path], what: str
 ) -> None:
-    child = begun(command(what, slow, words), tmp_path / "store")
-    child.kill()
-    child.communicate()
-    waited_for("end of all processes", lambda: not processes(child.pid))
+    with begun(command(what, slow, words), tmp_path) as child:
+        child.kill()
+        child.wait()
     bootunion("import", "deb", debs["at"], *words)
     assert whole(tmp_path / "store") == ["at"]
 
@@ -403,9 +414,9 @@ def test_what_a_killed_command_left_is_cleared_by_the_next(
 def test_a_running_command_s_work_is_not_cleared_by_another(
     tmp_path: Path, slow: Path, words: list[object], debs: dict[str, Path]
 ) -> None:
-    child = begun(command("build", slow, words), tmp_path / "store")
-    bootunion("import", "deb", debs["at"], *words)
-    child.communicate()
+    with begun(command("build", slow, words), tmp_path) as child:
+        bootunion("import", "deb", debs["at"], *words)
+        child.wait()
     assert child.returncode == 0
     assert whole(tmp_path / "store") == ["at", "t"]
 
@@ -413,14 +424,14 @@ def test_a_running_command_s_work_is_not_cleared_by_another(
 def test_a_worker_that_is_killed_ends_the_import_in_a_sentence(
     tmp_path: Path, slow: Path, words: list[object]
 ) -> None:
-    child = begun(command("import", slow, words), tmp_path / "store")
-    children = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
-    os.kill(int(children[0]), signal.SIGKILL)
-    _, said = child.communicate()
+    with begun(command("import", slow, words), tmp_path) as child:
+        children = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
+        os.kill(int(children[0]), signal.SIGKILL)
+        child.wait()
+    said = (tmp_path / "said").read_text()
     assert child.returncode == 1
     assert "[program-failed]" in said
     assert "Traceback" not in said
-    waited_for("end of all processes", lambda: not processes(child.pid))
     Store(tmp_path / "store").create()
     whole(tmp_path / "store")
 
