@@ -113,6 +113,11 @@ CODES: dict[str, Code] = {
         "A file is larger than its kind may be, so it was not read.",
         "Replace it: no valid file of this kind is that large.",
     ),
+    "io-failed": Code(
+        EXIT_FAILED,
+        "The system refused to read or write a file or directory.",
+        "Read the cause; often the file belongs to another user, or the disk is read-only.",
+    ),
     "json-invalid": Code(
         EXIT_UNTRUSTED,
         "Text is not JSON in the strict form (no duplicate keys, no floats, bounded depth).",

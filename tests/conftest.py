@@ -34,8 +34,11 @@ def signer(keys: Path) -> Signer:
 
 @pytest.fixture(scope="session")
 def debs() -> dict[str, Path]:
-    """Real packages with setuid files, hard links, odd names and modes."""
-    names = ("at", "base-files", "perl-base", "sudo")
+    """Real packages with setuid files, hard links, odd names and modes, diversions, triggers."""
+    names = (
+        "at", "auditd", "base-files", "ca-certificates", "cmake-data", "coreutils", "dash",
+        "dbus-daemon", "libc6", "perl-base", "sudo", "unzip",
+    )  # fmt: skip
     where = CACHE / "debs"
     where.mkdir(parents=True, exist_ok=True)
     if not all(list(where.glob(f"{name}_*.deb")) for name in names):

@@ -108,3 +108,48 @@ def listed(store: Store, made: Manifest) -> dict[str, Seen]:
         )
         for one in store.entries(made)
     }  # fmt: skip
+
+
+def tar(members: Iterable[Member], *, form: int = tarfile.GNU_FORMAT) -> bytes:
+    """A tar of `members`, plain: as dpkg-deb would have written it."""
+    out = io.BytesIO()
+    with tarfile.open(
+        fileobj=out, mode="w", format=form, encoding="utf-8", errors="surrogateescape"
+    ) as archive:
+        for info, file in members:
+            if file is not None:
+                file.seek(0)  # a test may use its members again
+            archive.addfile(info, file)
+    return out.getvalue()
+
+
+def ar(parts: Iterable[tuple[str, bytes]]) -> bytes:
+    """An ar archive as a .deb has it (deb(5))."""
+    out = b"!<arch>\n"
+    for name, data in parts:
+        out += f"{name:<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{len(data):<10}`\n".encode()
+        out += data + b"\n" * (len(data) % 2)
+    return out
+
+
+CONTROL = b"""\
+Package: odd
+Version: 1:2.0-3
+Architecture: all
+Maintainer: Somebody <somebody@example.org>
+Description: made for a test
+"""
+
+
+def deb(path: Path, members: Iterable[Member], control: bytes | None = CONTROL,
+        files: Iterable[Member] = (), *, form: int = tarfile.GNU_FORMAT) -> Path:  # fmt: skip
+    """A hand-made .deb: `members` as its files, `control` and `files` as its control part."""
+    first = [directory("./"), *files]
+    if control is not None:
+        first.insert(1, member("./control", control))
+    path.write_bytes(ar([
+        ("debian-binary", b"2.0\n"),
+        ("control.tar", tar(first)),
+        ("data.tar", tar(members, form=form)),
+    ]))  # fmt: skip
+    return path

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import functools
+import errno
 import signal
 import sys
-from pathlib import Path
 
 import click
 
@@ -14,8 +13,8 @@ from bootunion import __version__
 from bootunion.codes import EXIT_INTERRUPTED
 from bootunion.errors import BootunionError
 
-from .commands import initramfs, keys, lists, machine, packages, trust
-from .store import refusing_full_disk
+from . import console
+from .commands import initramfs, keys, lists, machine, packages, shells, trust
 
 _EPILOG = """Exit statuses: 0 done, 1 something outside failed, 2 wrong words, 3 wrong input,
 4 not trusted, 5 would not boot, 130 interrupted."""
@@ -38,7 +37,7 @@ def cli() -> None:
 _COMMANDS = (
     keys.keygen, keys.sign, trust.trust_group, packages.build, packages.import_group,
     lists.compose, lists.plan, lists.verify, initramfs.initramfs, initramfs.initramfs_files,
-    machine.doctor, machine.mark_good,
+    machine.doctor, machine.mark_good, shells.completion,
 )  # fmt: skip
 for _command in _COMMANDS:
     cli.add_command(_command)
@@ -46,13 +45,14 @@ for _command in _COMMANDS:
 
 def main() -> None:
     """Run the command line; a refusal is one sentence and its own exit status."""
-    signal.signal(signal.SIGTERM, functools.partial(_interrupted))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # A program started in the background by a shell has SIGINT ignored on purpose.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupted)
     try:
-        with refusing_full_disk(Path.cwd()):
-            status = cli.main(standalone_mode=False)
+        status = cli.main(prog_name="bootunion", standalone_mode=False)
     except BootunionError as error:
-        _say(error)
-        status = error.status
+        status = _refused(error)
     except click.ClickException as error:
         error.show()
         status = error.exit_code
@@ -63,13 +63,26 @@ def main() -> None:
         with contextlib.suppress(OSError):
             sys.stdout.close()
         status = 0
+    except OSError as error:
+        status = _refused(_from_system(error))
     sys.exit(status if isinstance(status, int) else 0)
 
 
 def _interrupted(*_: object) -> None:
+    # Clearing away must not be interrupted again; it is short.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
-def _say(error: BootunionError) -> None:
-    print(f"bootunion: {error} [{error.code}]", file=sys.stderr)
-    print(f"  {error.way_out}", file=sys.stderr)
+def _from_system(error: OSError) -> BootunionError:
+    """A system call's error, met where no code of its own fits."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    subject = str(error.filename) if error.filename is not None else ""
+    text = error.strerror or str(error)
+    return BootunionError("disk-full" if full else "io-failed", text, subject=subject)
+
+
+def _refused(error: BootunionError) -> int:
+    console.refusal(error)
+    return error.status

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
@@ -17,6 +18,8 @@ from rich.progress import (
     TextColumn,
 )
 from rich.table import Column, Table
+
+from bootunion.errors import BootunionError
 
 out = Console()
 err = Console(stderr=True)
@@ -106,10 +109,28 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
         return
     table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", no_wrap=True)
+        # What does not fit goes on in the next line: a name cut in the middle names nothing.
+        table.add_column(
+            column, justify="right" if column in right else "left", overflow="fold",
+            no_wrap=column in right,
+        )  # fmt: skip
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(escape(cell) for cell in row))
     out.print(table)
+
+
+def refusal(error: BootunionError) -> None:
+    """A refusal on standard error: one sentence with its code, then the way out."""
+    show_line(f"bootunion: {error} [{error.code}]", where=err)
+    show_line(f"  {error.way_out}", where=err)
+
+
+def show_line(text: str, *, where: Console = out) -> None:
+    """A line of text: broken between words on a terminal, whole otherwise."""
+    if where.is_terminal:
+        where.print(text, markup=False, highlight=False, emoji=False)
+    else:
+        print(text, file=where.file, flush=True)
 
 
 def human_size(size: int) -> str:

@@ -39,8 +39,13 @@ def parse(data: bytes) -> dict[str, str]:
 
 
 def conffiles(data: bytes) -> dict[str, str]:
-    """The paths of a `conffiles` file, each with its flag ("" for none)."""
+    """The paths of a `conffiles` file, each with its flag ("" for none).
+
+    Raises ValueError for a last line without its newline, which dpkg takes for a cut one.
+    """
     found = {}
+    if data and not data.endswith(b"\n"):
+        raise ValueError("conffiles has no final newline")
     for line in data.decode("utf-8", "surrogateescape").split("\n"):
         # Only what stands before the path can be a flag: paths may have spaces.
         flag, slash, path = line.strip().partition("/")
@@ -54,6 +59,7 @@ def stanza(
 ) -> bytes:
     """The package's paragraph of the status file, state `unpacked`.
 
+    Values stand as in the .deb; dpkg restyles some (`a(>=1)`, `Essential: no`) when it next writes.
     `listed` are the conffiles with their flags, `digests` MD5 by path. A digest stands where dpkg
     has `newconffile` until configuring: here the file is in its place already.
     """

@@ -6,6 +6,8 @@ so that a union of packages has all of dpkg's info files and composing only join
 - `/var/lib/dpkg/info/<package>.*`: control files, the `.list` of paths as the .deb has them (a
   stock merged-/usr Debian records `/bin/ls`, too), and `.md5sums`, made when the .deb has none;
 - `/var/lib/dpkg/status.d/<package>`: its stanza of the status file, state `unpacked`.
+
+What dpkg would refuse is refused. tests/test_deb.py compares with `dpkg --unpack`.
 """
 
 from __future__ import annotations
@@ -19,15 +21,14 @@ from typing import IO, NamedTuple, Protocol, cast
 
 from bootunion.errors import BootunionError
 
+from . import ar, mergedusr, reproducible, run
 from . import control as controlfile
-from . import mergedusr, reproducible, run
 from .members import Member
 from .packaging import Description
 
 ADMIN = "var/lib/dpkg"
 STATUS_PARTS = f"{ADMIN}/status.d"
 _MAX_CONTROL_FILE = 64 << 20
-_SCRIPTS = ("preinst", "postinst", "prerm", "postrm", "config")
 # `control` goes into the status file, `list` is dpkg's to make.
 _NOT_KEPT = ("control", "list")
 
@@ -40,20 +41,33 @@ class Digest(Protocol):
     def hexdigest(self) -> str: ...
 
 
+class ControlFile(NamedTuple):
+    """A file of a .deb's control part."""
+
+    data: bytes
+    mode: int
+
+
 class Control(NamedTuple):
     """A .deb's control files by name, and the fields of `control` in their order."""
 
     fields: dict[str, str]
-    files: dict[str, bytes]
+    files: dict[str, ControlFile]
 
     @property
     def record(self) -> str:
         """The name that dpkg files the package under."""
         name = self.fields["Package"]
         # dpkg qualifies the names of packages that may be installed for several architectures.
-        if self.fields.get("Multi-Arch") == "same":
+        if self.fields.get("Multi-Arch", "").lower() == "same":
             return f"{name}:{self.fields['Architecture']}"
         return name
+
+    @property
+    def conffiles(self) -> dict[str, str]:
+        """The paths of its conffiles, each with its flag. Raises ValueError."""
+        file = self.files.get("conffiles")
+        return controlfile.conffiles(file.data) if file else {}
 
 
 def describe(control: Control) -> Description:
@@ -63,43 +77,63 @@ def describe(control: Control) -> Description:
         fields["Package"],
         fields["Version"],
         fields["Architecture"],
-        fields.get("Description", "").partition("\n")[0][:1024],
+        _readable(fields.get("Description", "").partition("\n")[0])[:1024],
         _relations(fields, "Pre-Depends") + _relations(fields, "Depends"),
         _relations(fields, "Provides"),
     )
 
 
 def _relations(fields: dict[str, str], key: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in fields.get(key, "").split(",") if part.strip())
+    parts = _readable(fields.get(key, "")).split(",")
+    return tuple(" ".join(part.split()) for part in parts if part.strip())
+
+
+def _readable(text: str) -> str:
+    """Text for a manifest: what was not UTF-8 is marked as such."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def read_control(path: Path) -> Control:
-    """The control part of a .deb. Raises BootunionError file-missing, deb-invalid."""
-    if not path.is_file():
-        raise BootunionError("file-missing", "there is no such .deb file", subject=str(path))
+    """The control part of a .deb. Raises BootunionError file-missing, deb-invalid, name-invalid."""
+    ar.check(path)
     out = run.run(
         ["dpkg-deb", "--ctrl-tarfile", str(path)],
         what=f"reading {path.name}",
         check_code="deb-invalid",
     ).stdout
-    files = {}
     try:
-        with tarfile.open(
-            fileobj=io.BytesIO(out), encoding="utf-8", errors="surrogateescape"
-        ) as archive:
-            for info in archive:
-                name = mergedusr.clean(info.name)
-                if info.isreg() and "/" not in name and info.size <= _MAX_CONTROL_FILE:
-                    file = archive.extractfile(info)
-                    files[name] = file.read() if file else b""
-        fields = controlfile.parse(files.get("control", b""))
-    except (tarfile.TarError, ValueError, EOFError) as error:
+        files = _control_files(out)
+        control = Control(controlfile.parse(files["control"].data), files)
+        _ = control.conffiles  # read now, because what follows relies on them
+    except (tarfile.TarError, ValueError, EOFError, OverflowError) as error:
         text = f"its control part is damaged: {error}"
         raise BootunionError("deb-invalid", text, subject=path.name) from None
+    except KeyError:
+        raise BootunionError("deb-invalid", "has no control file", subject=path.name) from None
     for key in ("Package", "Version", "Architecture"):
-        if not fields.get(key):
+        if not control.fields.get(key):
             raise BootunionError("deb-invalid", f"has no {key} field", subject=path.name)
-    return Control(fields, files)
+    describe(control).check()
+    return control
+
+
+def _control_files(tar: bytes) -> dict[str, ControlFile]:
+    files = {}
+    with tarfile.open(
+        fileobj=io.BytesIO(tar), mode="r:", encoding="utf-8", errors="surrogateescape"
+    ) as archive:
+        for info in archive:
+            name = mergedusr.clean(info.name)
+            if not name and info.isdir():
+                continue
+            file = archive.extractfile(info) if info.isreg() else None
+            if file is None or "/" in name or info.size > _MAX_CONTROL_FILE:
+                raise ValueError(f"{info.name!r} is no control file")
+            files[name] = ControlFile(file.read(), info.mode & 0o7777)
+        # tarfile takes a broken header in the middle for the end.
+        if tar[archive.offset :].strip(b"\0"):
+            raise ValueError("a header that is none")
+    return files
 
 
 def members(path: Path, control: Control) -> Iterator[Member]:
@@ -149,9 +183,10 @@ class _Record:
 
     def __init__(self, control: Control) -> None:
         self._control = control
-        self._conffiles = controlfile.conffiles(control.files.get("conffiles", b""))
+        self._conffiles = control.conffiles
         self._all = "md5sums" not in control.files
         self._listed: list[str] = []
+        self._symlinks: list[str] = []
         self._states: dict[str, Digest] = {}
 
     def member(
@@ -159,9 +194,10 @@ class _Record:
         damaged: Callable[[object], BootunionError],
     ) -> Member:  # fmt: skip
         """A member of the .deb, rewritten."""
-        name = mergedusr.clean(info.name)
-        info.name = name
-        self._listed.append("/" + name if name else "/.")
+        self._check_name(info)
+        name = info.name = mergedusr.clean(info.name)
+        # dpkg makes, and lists, the symlinks last.
+        (self._symlinks if info.issym() else self._listed).append("/" + (name or "."))
         original_target = mergedusr.clean(info.linkname)
         mergedusr.rewrite(info)
         if info.islnk() and "/" + original_target in self._states:
@@ -177,22 +213,34 @@ class _Record:
             state = self._states["/" + name] = hashlib.md5(usedforsecurity=False)
         return info, cast("IO[bytes]", _Payload(file, damaged, state))
 
+    def _check_name(self, info: tarfile.TarInfo) -> None:
+        """Refuse what this module would lose; `members` sees to everything else."""
+        package = self._control.fields["Package"]
+        for path in (info.name, info.linkname if info.islnk() else ""):
+            if path.startswith("/"):
+                text = f"{path[:200]!r} is an absolute name"
+                raise BootunionError("member-invalid", text, subject=package)
+            if "\n" in path:
+                text = f"{path[:200]!r} has a newline, which dpkg's lists cannot hold"
+                raise BootunionError("member-invalid", text, subject=package)
+
     def files(self) -> Iterator[Member]:
         """dpkg's files about the package."""
         control = self._control
+        listed = [*self._listed, *self._symlinks]
         digests = {path: state.hexdigest() for path, state in self._states.items()}
         info = f"{ADMIN}/info/{control.record}"
-        kept = {f"{info}.list": "".join(f"{path}\n" for path in self._listed)}
+        kept = {f"{info}.list": "".join(f"{path}\n" for path in listed)}
         if self._all:
             kept[f"{info}.md5sums"] = "".join(
-                f"{digests[path]}  {path[1:]}\n" for path in self._listed if path in digests
+                f"{digests[path]}  {path[1:]}\n" for path in listed if path in digests
             )
         for name, text in kept.items():
             yield _file(name, text.encode("utf-8", "surrogateescape"), 0o644)
-        for name, data in sorted(control.files.items()):
+        for name, file in sorted(control.files.items()):
             # dpkg passes over control files with a dot in their names.
             if name not in _NOT_KEPT and "." not in name:
-                yield _file(f"{info}.{name}", data, 0o755 if name in _SCRIPTS else 0o644)
+                yield _file(f"{info}.{name}", file.data, file.mode)
         stanza = controlfile.stanza(control.fields, self._conffiles, digests)
         yield _file(f"{STATUS_PARTS}/{control.record}", stanza, 0o644)
 
@@ -218,8 +266,6 @@ class _Payload:
             data = self._file.read(size)
         except (tarfile.TarError, OSError) as error:
             raise self._damaged(error) from None
-        if len(data) < size:
-            raise self._damaged("it ends too early")
         if self._state is not None:
             self._state.update(data)
         return data

@@ -34,34 +34,47 @@ def import_debs(
 ) -> list[Manifest]:  # fmt: skip
     """Import each of `files`; the manifests come in the order of `files`.
 
-    A .deb that `known` has by its SHA-256 is not imported again. All that can be imported are, and
-    stay: each is complete. Then a BootunionError names every bad file, with the first one's code.
+    All that can be imported are, and stay: each is complete. Then a BootunionError names every bad
+    file, with the first one's code.
+    """
+    results = import_each(files, store, signer, progress, known=known, jobs=jobs)
+    errors = [one for one in results.values() if isinstance(one, BootunionError)]
+    if errors:
+        raise _all_of(errors)
+    return [one for file in files if isinstance(one := results[file], Manifest)]
+
+
+def import_each(
+    files: Sequence[Path], store: Store, signer: Sign, progress: Progress, *,
+    known: Iterable[Manifest] = (), jobs: int = 0,
+) -> dict[Path, Manifest | BootunionError]:  # fmt: skip
+    """What became of each of `files`, in their order: its manifest, or why it was refused.
+
+    A .deb that `known` has by its SHA-256 is not imported again. Raises BootunionError
+    program-failed when a process that imports was killed.
     """
     by_source = {one.source.sha256: one for one in known if one.source.kind == "deb"}
-    wanted = list(dict.fromkeys(files))
-    workers = min(jobs or os.cpu_count() or 1, len(wanted)) or 1
+    results: dict[Path, Manifest | BootunionError | None] = dict.fromkeys(files)
+    workers = min(jobs or os.cpu_count() or 1, len(results)) or 1
     # Where each core has a .deb of its own, more threads would only wait for each other.
     threads = 1 if workers > 1 else 0
-    done: dict[Path, Manifest] = {}
-    errors: dict[Path, BootunionError] = {}
     with _pool(workers) as pool:
         waiting: dict[Future[Manifest], Path] = {
             pool.submit(_import_one, file, store.path, signer, by_source, threads): file
-            for file in sorted(wanted, key=_size, reverse=True)
+            for file in sorted(results, key=_size, reverse=True)
         }
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         for future in as_completed(waiting):
             file = waiting[future]
             try:
-                done[file] = future.result()
-                progress(done[file].name)
+                results[file] = future.result()
             except BootunionError as error:
-                errors[file] = error
+                results[file] = error
             except BrokenProcessPool:
                 text = "a process that imports was killed"
                 raise BootunionError("program-failed", text, subject=file.name) from None
-    if errors:
-        raise _all_of(errors, wanted)
-    return [done[file] for file in files]
+            progress(file.name.partition("_")[0])
+    return {file: one for file, one in results.items() if one is not None}
 
 
 def _size(file: Path) -> int:
@@ -72,28 +85,34 @@ def _size(file: Path) -> int:
         return 0
 
 
-def _all_of(errors: dict[Path, BootunionError], order: Sequence[Path]) -> BootunionError:
-    ordered = [errors[file] for file in order if file in errors]
-    if len(ordered) == 1:
-        return ordered[0]
-    words = [str(error) for error in ordered[:_MOST_NAMED]]
-    if len(ordered) > _MOST_NAMED:
-        words.append(f"and {len(ordered) - _MOST_NAMED} more")
-    text = f"{len(ordered)} files were not imported: {'; '.join(words)}"
-    return BootunionError(ordered[0].code, text)
+def _all_of(errors: Sequence[BootunionError]) -> BootunionError:
+    if len(errors) == 1:
+        return errors[0]
+    words = [str(error) for error in errors[:_MOST_NAMED]]
+    if len(errors) > _MOST_NAMED:
+        words.append(f"and {len(errors) - _MOST_NAMED} more")
+    text = f"{len(errors)} files were not imported: {'; '.join(words)}"
+    return BootunionError(errors[0].code, text)
 
 
 @contextlib.contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool that, left by an exception, stops its workers' packages instead of finishing them."""
-    with ProcessPoolExecutor(workers, initializer=_start_worker) as pool:
-        try:
-            yield pool
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for child in multiprocessing.active_children():
-                child.terminate()
-            raise
+    """A pool that, left by an exception, stops its workers' packages instead of finishing them.
+
+    Begins with signals held back, so that none meets a worker that is not ready for it yet.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        with ProcessPoolExecutor(workers, initializer=_start_worker) as pool:
+            try:
+                yield pool
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for child in multiprocessing.active_children():
+                    child.terminate()
+                raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
 class _Worker:
@@ -106,27 +125,31 @@ class _Worker:
 def _start_worker() -> None:
     for number in _SIGNALS:
         signal.signal(number, _stop)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    threading.Thread(target=_follow, daemon=True).start()
 
 
-def _follow(sentinel: int) -> None:
+def _follow() -> None:
     # When the parent is killed there is nobody left to hand out work, or to end this process.
-    multiprocessing.connection.wait([sentinel])
+    multiprocessing.connection.wait([_parent()])
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _stop(*_: object) -> None:
     """A signal: leave the package, so that its workspace is removed; take no other."""
     again, _Worker.stopping = _Worker.stopping, True
-    if _Worker.busy and not again:  # Ctrl-C comes from the terminal and from the parent
+    if not _Worker.busy:
+        _leave_an_orphan()
+    elif not again:  # Ctrl-C comes from the terminal and from the parent
         raise KeyboardInterrupt
-    if multiprocessing.connection.wait([_parent_sentinel()], 0):
+
+
+def _leave_an_orphan() -> None:
+    if multiprocessing.connection.wait([_parent()], 0):
         os._exit(1)
 
 
-def _parent_sentinel() -> int:
+def _parent() -> int:
     parent = multiprocessing.parent_process()
     assert parent is not None
     return parent.sentinel
@@ -135,13 +158,14 @@ def _parent_sentinel() -> int:
 def _import_one(
     file: Path, store: Path, signer: Sign, by_source: dict[str, Manifest], threads: int
 ) -> Manifest:
-    _Worker.busy = True
     try:
+        _Worker.busy = True
         if _Worker.stopping:
             raise KeyboardInterrupt
         return import_deb(file, store, signer, by_source, threads)
     finally:
         _Worker.busy = False
+        _leave_an_orphan()
 
 
 def import_deb(

@@ -59,10 +59,12 @@ def write_package(
         stream = hashlib.sha256()
 
         def feed(pipe: IO[bytes]) -> None:
-            sink = cast("IO[bytes]", pipe if source else _HashingSink(pipe, stream))
-            with tarfile.open(
-                fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT, bufsize=_CHUNK,
-                encoding="utf-8", errors="surrogateescape",
+            sink = _Sink(pipe, None if source else stream)
+            # Not tarfile's stream mode: left by an exception, that still writes what it has, and
+            # a pipe that is closed by then would turn the exception into another one.
+            with tarfile.TarFile(
+                fileobj=cast("IO[bytes]", sink), mode="w", format=tarfile.PAX_FORMAT,
+                copybufsize=_CHUNK, encoding="utf-8", errors="surrogateescape",
             ) as archive:  # fmt: skip
                 recorder.pass_on(members, archive)
 
@@ -82,16 +84,23 @@ def write_package(
     return made
 
 
-class _HashingSink:
-    """A pipe that hashes what is written to it; tarfile calls nothing but write()."""
+class _Sink:
+    """A pipe as tarfile wants it: one that knows its place. Hashes what is written to it."""
 
-    def __init__(self, pipe: IO[bytes], state: hashlib._Hash) -> None:
+    def __init__(self, pipe: IO[bytes], state: hashlib._Hash | None) -> None:
         self._pipe = pipe
         self._state = state
+        self._count = 0
+
+    def tell(self) -> int:
+        return self._count
 
     def write(self, data: bytes) -> int:
-        self._state.update(data)
-        return self._pipe.write(data)
+        if self._state is not None:
+            self._state.update(data)
+        self._pipe.write(data)
+        self._count += len(data)
+        return len(data)
 
 
 def read_chunks(path: Path, limit: int | None = None) -> Iterator[bytes]:

@@ -15,12 +15,16 @@ SQUASHFS_OPTIONS = (
     # (docs/measurements.md).
     "-comp", "zstd", "-b", "32K",
     "-reproducible", "-mkfs-time", "0",
+    # squashfs-tools up to 4.7 look for files with the same bytes while other threads still make
+    # the blocks they compare with, and now and then miss one: 1 image of 45 differed. Not looking
+    # costs 0.08 % (191 packages of Debian 12).
+    "-no-duplicates",
     # The inode table stays as it is, so that `squashfs` can set the root directory's time.
     "-noI",
     # Without a bound each sqfstar takes a quarter of the memory, and one runs on each core.
     "-mem", "256M",
-    # sqfstar takes the root directory's attributes from here, never from the tar's "./" entry.
-    "-root-mode", "0755", "-root-uid", "0", "-root-gid", "0",
+    # sqfstar takes the root directory's mode from here, never from the tar's "./" entry.
+    "-root-mode", "0755",
 )  # fmt: skip
 
 ZSTD_LEVEL = 12

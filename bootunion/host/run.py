@@ -71,6 +71,9 @@ def require(program: str) -> str:
     Raises BootunionError program-missing, naming the Debian package that has it.
     """
     found = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    if found is None and "/" in program:
+        text = "is not there, or may not be run"
+        raise BootunionError("program-missing", text, subject=program)
     if found is None:
         package = _DEBIAN_PACKAGE.get(program, program)
         raise BootunionError(
@@ -163,7 +166,7 @@ def popen(
 
     `inside` is called in the new process before the program is.
     """
-    program = require(argv[0]) if "/" not in argv[0] else argv[0]
+    program = require(argv[0])
 
     def prepare() -> None:
         die_with_parent()

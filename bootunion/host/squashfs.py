@@ -3,7 +3,9 @@
 sqfstar reads a tar from its standard input, so no root is needed and nothing is unpacked. What
 was found about 4.5.1 (Debian 12), each held by a test in tests/test_squashfs.py:
 
-- it leaves the tar's own "./" entry out: the root directory's attributes come from options;
+- it leaves the tar's own "./" entry out: the root directory's mode comes from an option, and its
+  owner is whoever runs it, whatever `-root-uid` says. So it runs as root of a user namespace of
+  its own where it is not run by root (no right comes with that, only the number);
 - `-root-time` does nothing, the root directory gets the time of day, and SOURCE_DATE_EPOCH only
   bounds that from above. So the inode table is left uncompressed (`-noI`, 0.2 % more bytes,
   nothing to unpack at mounting) and the time is set in the finished image;
@@ -12,7 +14,8 @@ was found about 4.5.1 (Debian 12), each held by a test in tests/test_squashfs.py
   crashes on a hard link to a later name: `members` refuses these;
 - of two entries for a directory it keeps the first; one that comes after the directory's
   contents counts, too;
-- the same bytes come out whatever the number of processors is.
+- looking for duplicate files is a race (`-no-duplicates`); without it the same bytes come out
+  whatever the number of processors and the load of the machine.
 """
 
 from __future__ import annotations
@@ -45,9 +48,10 @@ def pack(image: Path, feed: Callable[[IO[bytes]], None], *, what: str, processor
     if processors:
         argv += ["-processors", str(processors)]
     argv.append(str(image))
+    as_root = [] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--"]
     with (
         open(os.memfd_create("said"), "w+b") as said,  # on no disk: the disk may be full
-        run.popen(argv, stdin=-1, stdout=said, stderr=said) as child,
+        run.popen([*as_root, *argv], stdin=-1, stdout=said, stderr=said) as child,
     ):
         assert child.stdin is not None
         try:

@@ -2,6 +2,10 @@
 
 A file is written aside in its own directory, synced, renamed, and the directory synced. A package's
 manifest is renamed last, so a package that has a manifest is complete.
+
+What a running process has aside is locked. Making and locking it happens under a shared lock of its
+directory and clearing away under an exclusive one, so nobody sees it unlocked: what is not locked
+was left by a process that was killed.
 """
 
 from __future__ import annotations
@@ -12,9 +16,7 @@ import fcntl
 import hashlib
 import os
 import shutil
-import stat
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,7 +31,6 @@ from bootunion.manifest import Manifest
 from . import reproducible
 
 _ASIDE = ".new-"
-_BRAND_NEW = 60.0  # seconds between making a file aside and locking it, with a wide margin
 _MAX_CONTENTS_TEXT = 1 << 30
 
 
@@ -57,15 +58,16 @@ def sync_directory(directory: Path) -> None:
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Write a file so that its old or its new content is there at any moment."""
     with refusing_full_disk(path.parent):
-        fd, aside = tempfile.mkstemp(prefix=_ASIDE, dir=path.parent)
+        with _locked(path.parent, fcntl.LOCK_SH):
+            fd, aside = tempfile.mkstemp(prefix=_ASIDE, dir=path.parent)
+            fcntl.flock(fd, fcntl.LOCK_EX)
         try:
             with os.fdopen(fd, "wb") as file:
-                fcntl.flock(fd, fcntl.LOCK_EX)
                 file.write(data)
                 file.flush()
-                os.fchmod(file.fileno(), mode)
-                os.fsync(file.fileno())
-            Path(aside).rename(path)
+                os.fchmod(fd, mode)
+                os.fsync(fd)
+                Path(aside).rename(path)
         except BaseException:
             Path(aside).unlink(missing_ok=True)
             raise
@@ -73,44 +75,39 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
 
 
 @contextlib.contextmanager
-def _held(path: Path) -> Iterator[None]:
+def _locked(path: Path, how: int) -> Iterator[None]:
     """Hold a lock on a file or directory; the kernel lets go of it when this process dies."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        fcntl.flock(fd, how)
         yield
     finally:
         os.close(fd)
 
 
-def _remove(directory: Path) -> None:
-    """Remove a directory, also when a signal's exception comes in the middle of it."""
+def _remove(path: Path) -> None:
+    """Remove a file or directory, also when a signal's exception comes in the middle of it."""
     try:
-        shutil.rmtree(directory, ignore_errors=True)
+        _remove_once(path)
     except BaseException:
-        shutil.rmtree(directory, ignore_errors=True)
+        _remove_once(path)
         raise
 
 
-def _remove_abandoned(aside: Path) -> None:
-    """Remove what a killed run left; what a living one works on is locked, or brand-new."""
-    try:
-        fd = os.open(aside, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        status = os.fstat(fd)
-        if time.time() - status.st_ctime < _BRAND_NEW:
-            return
-        if stat.S_ISDIR(status.st_mode):
-            shutil.rmtree(aside, ignore_errors=True)
-        else:
-            aside.unlink(missing_ok=True)
-    except BlockingIOError:
-        pass
-    finally:
-        os.close(fd)
+def _remove_once(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _clear(directory: Path) -> None:
+    """Remove what a killed process left in a directory."""
+    with _locked(directory, fcntl.LOCK_EX):
+        for aside in directory.glob(f"{_ASIDE}*"):
+            # Locked by a living process, or another user's: not ours to remove.
+            with contextlib.suppress(OSError), _locked(aside, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                _remove(aside)
 
 
 class Store:
@@ -122,24 +119,23 @@ class Store:
         self.lists = path / "lists"
 
     def create(self) -> Store:
-        """Make the directories that are missing, and clear away what a killed run left."""
+        """Make the directories that are missing, and clear away what a killed process left."""
         with refusing_full_disk(self.path):
             for directory in (self.packages, self.lists):
                 directory.mkdir(parents=True, exist_ok=True)
-            for aside in (*self.packages.glob(f"{_ASIDE}*"), *self.lists.rglob(f"{_ASIDE}*")):
-                _remove_abandoned(aside)
+            for directory in (self.packages, self.lists, *self.lists.glob("*/")):
+                _clear(directory)
         return self
 
     @contextlib.contextmanager
     def workspace(self) -> Iterator[Path]:
         """A directory beside the packages, on the same file system; gone afterwards."""
-        with refusing_full_disk(self.path):
-            path = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=self.packages))
-            try:
-                with _held(path):
-                    yield path
-            finally:
-                _remove(path)
+        with refusing_full_disk(self.path), contextlib.ExitStack() as stack:
+            with _locked(self.packages, fcntl.LOCK_SH):
+                path = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=self.packages))
+                stack.callback(_remove, path)
+                stack.enter_context(_locked(path, fcntl.LOCK_EX))
+            yield path
 
     def add(self, image: Path, described: Manifest, envelope: bytes, entries: bytes) -> None:
         """Put a finished package in place; `image` is moved (it lies in a `workspace`).

@@ -10,7 +10,15 @@ from bootunion import trust
 from bootunion.host import console
 from bootunion.host.store import Store
 
-from .options import DIRECTORY, FILE, generation_option, json_option, store_option, trust_option
+from .options import (
+    DIRECTORY,
+    FILE,
+    generation_option,
+    json_option,
+    list_argument,
+    store_option,
+    trust_option,
+)
 
 
 @click.command(name="initramfs-files")
@@ -30,7 +38,7 @@ def initramfs_files(python: Path, target: Path | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("list_name", metavar="LIST")
+@list_argument
 @generation_option
 @click.option("--output", type=FILE, required=True, help="The image to write.")
 @click.option("--kernel-output", type=FILE, default=None, help="Write the list's kernel here.")
@@ -39,9 +47,10 @@ def initramfs_files(python: Path, target: Path | None, as_json: bool) -> None:
 @click.option("--drivers", default="", help="Only these kernel modules (default: a generic set).")
 @store_option
 @trust_option
+@json_option
 def initramfs(list_name: str, generation: int | None, output: Path, kernel_output: Path | None,
               plain: bool, without_agent: bool, drivers: str, store_path: Path,
-              trust_path: Path) -> None:  # fmt: skip
+              trust_path: Path, as_json: bool) -> None:  # fmt: skip
     """Make LIST's initramfs with the list's own dracut, inside the list's own root.
 
     The list must hold dracut, bootunion, python3-cryptography and a kernel. Needs root.
@@ -56,4 +65,11 @@ def initramfs(list_name: str, generation: int | None, output: Path, kernel_outpu
         making.make(store, system, making.Wanted(
             output, trust_path / trust.FILE_NAME, kernel_output, plain, not without_agent, drivers
         ))  # fmt: skip
-    print(f"{output}: {console.human_size(output.stat().st_size)}")
+    size = output.stat().st_size
+    if as_json:
+        console.show_json({
+            "list": system.name, "generation": system.generation, "output": str(output),
+            "size": size, "kernel_output": str(kernel_output) if kernel_output else None,
+        })  # fmt: skip
+    else:
+        print(f"{output}: {console.human_size(size)}")

@@ -41,7 +41,8 @@ def keygen(directory: Path, trust_version: int, as_json: bool) -> None:
 @click.argument("file", type=FILE)
 @click.option("--key", type=FILE, required=True, help="Private key; public with --sign-command.")
 @click.option("--sign-command", default="", metavar="COMMAND", help="Program that signs.")
-def sign(file: Path, key: Path, sign_command: str) -> None:
+@json_option
+def sign(file: Path, key: Path, sign_command: str, as_json: bool) -> None:
     """Add a signature to FILE: a list, a manifest or the draft of a trust store.
 
     FILE is a DSSE envelope. The --sign-command gets the bytes to sign on its standard input and
@@ -59,4 +60,8 @@ def sign(file: Path, key: Path, sign_command: str) -> None:
     envelope = dsse.decode(data, subject=str(file))
     signed = signing.add_signature(envelope, Signer(key, sign_command))
     write_atomic(file, signed.encode())
-    print(f"{file}: {len(signed.signatures)} signature(s)")
+    if as_json:
+        key_ids = [one.key_id for one in signed.signatures]
+        console.show_json({"file": str(file), "type": signed.payload_type, "signatures": key_ids})
+    else:
+        print(f"{file}: {len(signed.signatures)} signature(s)")

@@ -13,7 +13,15 @@ from bootunion.host import console
 from bootunion.host.signing import Signer
 from bootunion.host.store import Store
 
-from .options import DIRECTORY, FILE, generation_option, json_option, store_option, trust_option
+from .options import (
+    DIRECTORY,
+    FILE,
+    generation_option,
+    json_option,
+    list_argument,
+    store_option,
+    trust_option,
+)
 
 
 @click.command()
@@ -51,7 +59,7 @@ def compose(system_yaml: Path, keys: Path, cache: Path, jobs: int | None, store_
 
 
 @click.command()
-@click.argument("list_name", metavar="LIST")
+@list_argument
 @generation_option
 @click.option("--kernel", default="", metavar="RELEASE", help="Plan for this kernel release.")
 @click.option("--operations", is_flag=True, help="Show exactly what the agent will do.")
@@ -79,7 +87,7 @@ def plan(list_name: str, generation: int | None, kernel: str, operations: bool, 
 
 
 @click.command()
-@click.argument("list_name", metavar="LIST")
+@list_argument
 @generation_option
 @store_option
 @trust_option
@@ -103,7 +111,7 @@ def verify(list_name: str, generation: int | None, store_path: Path, trust_path:
     else:
         for one in bad:
             assert one.error is not None
-            print(f"bad: {one.package}: {one.error.message} [{one.error.code}]")
+            console.show_line(f"bad: {one.package}: {one.error.message} [{one.error.code}]")
         whole = len(verdicts) - len(bad)
         print(f"{list_name} generation {system.generation}: {whole} packages whole, {len(bad)} bad")
     if bad:

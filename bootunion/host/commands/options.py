@@ -8,11 +8,16 @@ from typing import Any
 
 import click
 
-DIRECTORY = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path, dir_okay=False)
+from bootunion import systemlist
+from bootunion.errors import BootunionError
+
+DEFAULT_STORE = Path("/pkgs")
+DIRECTORY = click.Path(path_type=Path, file_okay=False, readable=False)
+# What cannot be read is refused where it is read, with a code.
+FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 
 store_option = click.option(
-    "--store", "store_path", type=DIRECTORY, default=Path("/pkgs"), show_default=True,
+    "--store", "store_path", type=DIRECTORY, default=DEFAULT_STORE, show_default=True,
     envvar="BOOTUNION_STORE", show_envvar=True, help="Directory of packages and lists.",
 )  # fmt: skip
 trust_option = click.option(
@@ -20,6 +25,26 @@ trust_option = click.option(
     show_default=True, envvar="BOOTUNION_TRUST", show_envvar=True,
     help="Directory with trust.json.",
 )  # fmt: skip
+
+
+def _list_names(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
+    """The lists of the store that the command's words name, for a shell to complete."""
+    lists = Path(context.params.get("store_path") or DEFAULT_STORE) / "lists"
+    try:
+        return sorted(one.name for one in lists.iterdir() if one.name.startswith(begun))
+    except OSError:
+        return []
+
+
+def _check_list_name(_: click.Context, __: click.Parameter, name: str) -> str:
+    if systemlist.LIST_NAME.match(name) is None:
+        raise BootunionError("name-invalid", f"{name!r} is not the name of a list")
+    return name
+
+
+list_argument = click.argument(
+    "list_name", metavar="LIST", shell_complete=_list_names, callback=_check_list_name
+)
 generation_option = click.option(
     "--generation", type=click.IntRange(1), default=None, help="Not the current one."
 )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
+from bootunion.errors import BootunionError
 from bootunion.host import console
 from bootunion.host.signing import Signer
 from bootunion.host.store import Store
+from bootunion.manifest import Manifest
 
 from .options import DIRECTORY, FILE, json_option, package_key_options, store_option
 
@@ -53,23 +56,41 @@ def import_group() -> None:
 @json_option
 def import_deb(files: tuple[Path, ...], jobs: int | None, store_path: Path, package_key: Path,
                sign_command: str, as_json: bool) -> None:  # fmt: skip
-    """Import .deb FILES, several at once. No root is needed and nothing is lost."""
+    """Import .deb FILES, several at once. No root is needed and nothing is lost.
+
+    A bad file does not keep the others out; it is named, and the exit status is its own.
+    """
     from bootunion.host import importer
 
     store = Store(store_path).create()
     with console.progress() as reporter:
-        reporter.stage("importing packages", len(files))
-        made = importer.import_debs(
+        reporter.stage("importing packages", len(set(files)))
+        results = importer.import_each(
             files, store, Signer(package_key, sign_command), reporter.step, jobs=jobs or 0
         )
-    _show_packages(made, as_json)
+    refused = {file: one for file, one in results.items() if isinstance(one, BootunionError)}
+    made = [one for one in results.values() if not isinstance(one, BootunionError)]
+    _show_packages(made, as_json, refused)
+    for error in refused.values():
+        console.refusal(error)
+    if refused:
+        sys.exit(next(iter(refused.values())).status)
 
 
-def _show_packages(made: list[Any], as_json: bool) -> None:
+def _show_packages(
+    made: Sequence[Manifest], as_json: bool, refused: Mapping[Path, BootunionError] | None = None
+) -> None:
     if as_json:
-        console.show_json([json.loads(one.encode()) for one in made])
+        console.show_json({
+            "packages": [json.loads(one.encode()) for one in made],
+            "refused": [{"file": str(file)} | error.as_json()
+                        for file, error in (refused or {}).items()],
+        })  # fmt: skip
         return
-    rows = [[one.name, one.version, console.human_size(one.image.size), one.image.root_hash]
-            for one in made]  # fmt: skip
-    console.show_table("packages", ["package", "version", "size", "root hash"], rows,
-                       right=("size",))  # fmt: skip
+    # Enough of the root hash to find the file; a program reads it whole.
+    short = 16 if console.out.is_terminal else 64
+    rows = [[one.name, one.version, console.human_size(one.image.size),
+             one.image.root_hash[:short]] for one in made]  # fmt: skip
+    if rows:
+        console.show_table("packages", ["package", "version", "size", "root hash"], rows,
+                           right=("size",))  # fmt: skip
