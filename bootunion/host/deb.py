@@ -266,6 +266,8 @@ class _Payload:
             data = self._file.read(size)
         except (tarfile.TarError, OSError) as error:
             raise self._damaged(error) from None
+        if len(data) < size:  # as with a size below zero
+            raise self._damaged("it ends too early")
         if self._state is not None:
             self._state.update(data)
         return data
