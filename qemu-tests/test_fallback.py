@@ -22,7 +22,7 @@ from guest import edits as guest_edits
 pytestmark = pytest.mark.qemu
 
 AT_ONCE = 2  # one processor each
-KILLS = int(os.environ.get("BOOTUNION_KILLS", "50"))
+KILLS = int(os.environ.get("BOOTUNION_KILLS", "15"))
 KILLS_A_DISK = 5
 SUCCESS = machine.SUCCESS << 1 | 1
 CMDLINE = "bootunion=tiny quiet"
