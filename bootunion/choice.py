@@ -2,9 +2,9 @@
 
 1. The generation that the kernel command line names comes first; without one, the generation that
    the store's `current` names. Both are wishes, not orders.
-2. Then the generation that was last marked good.
-3. Then those stored generations that are older than both, the newest first. A newer one that
-   nobody asked for is never booted.
+2. Then the generation that was last marked good; then `current`, when another was asked for.
+3. Then those stored generations that are older than these, the newest first. A newer one that
+   nobody asked for is never booted while one of these is stored.
 4. Last, as the last resort, the last good one once more, without a limit of tries; a corruption
    that restarts the machine does not restart it then. So a machine that once was good never runs
    out of tries, and a broken generation never keeps it in a loop.
@@ -56,8 +56,10 @@ def order(
     add(asked, "asked for")
     add(0 if asked else current, "current")
     add(state.good, "last good")
-    newest = max(found, default=0)
-    for generation in sorted(stored, reverse=True):
+    add(current, "current")
+    there = set(stored)
+    newest = max(there.intersection(found), default=0)
+    for generation in sorted(there, reverse=True):
         if generation < newest or not newest:
             add(generation, "older")
     chosen = list(found.values())[:MAX_CANDIDATES]

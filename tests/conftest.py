@@ -1,6 +1,5 @@
 """Shared parts of the tests: a store of its own with keys, and real .debs where there is apt."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ from bootunion.host import signing
 from bootunion.host.signing import Signer
 from bootunion.host.store import Store
 
-CACHE = Path(os.environ.get("BOOTUNION_CACHE", "build/cache")).resolve()
+CACHE = composing.CACHE
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +60,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[composing.Shop, list
     (top / "one").mkdir()
     yaml = made.write().rename(top / "system.yaml")
     (top / "one").rmdir()
-    return made, reproducible.compare(yaml, top, composing.CACHE)
+    return made, reproducible.compare(yaml, top, CACHE)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ def order(*arguments: object, **named: object) -> list[int]:
 def test_what_is_wanted_comes_first_then_the_last_good_then_older_ones() -> None:
     memory = State(good=4)
     assert order(0, 6, [1, 2, 3, 4, 5, 6, 7], memory) == [6, 4, 5, 3, 2, 1]
-    assert order(3, 6, [3, 4, 6], memory) == [3, 4]
+    assert order(3, 6, [3, 4, 5, 6], memory) == [3, 4, 6, 5]
     assert order(0, 0, [3, 4, 6], memory) == [4, 3]
 
 
@@ -31,6 +31,9 @@ def test_without_a_wish_and_a_good_one_the_newest_is_taken() -> None:
 
 def test_a_generation_that_nobody_asked_for_is_never_booted_because_it_is_newer() -> None:
     assert 7 not in order(0, 6, [5, 6, 7], State(good=5))
+    # Neither by asking for one that is not there.
+    assert order(9, 6, [5, 6, 7], State(good=5)) == [9, 5, 6]
+    assert order(9, 0, [5, 6, 7], State()) == [9, 7, 6, 5]
 
 
 def test_when_no_try_can_be_counted_the_good_one_comes_first() -> None:
@@ -53,8 +56,9 @@ def test_whatever_is_stored_the_wish_is_looked_at_and_the_number_is_bounded(
     wish = asked or current
     assert not wish or plain[0] == wish
     assert not good or good in plain
-    newest = max(wish, good) or max(stored, default=0)
-    assert all(one <= newest for one in plain)
+    known = {asked, current, good} & stored
+    unasked = set(plain) - {asked, current, good}
+    assert not known or all(one < max(known) for one in unasked)
 
 
 def codes(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import edwards
 import pytest
-from conftest import CACHE
+from composing import CACHE
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from edwards import BASE, ORDER, P, Point, multiply

@@ -83,6 +83,7 @@ def _choose(this: _Boot) -> None:
         try:
             system = _read_list(this, trusted, candidate.generation)
             _refuse(this, system, candidate, memory)
+            _note(this, system, candidate)
             if counting:
                 memory = memory.count_try(candidate.generation)
                 counting = _count(this, memory)
@@ -145,7 +146,7 @@ def _believe(this: _Boot, memory: State) -> trust.Trust:
 
 def _count(this: _Boot, memory: State) -> bool:
     """Write the state, and the report as far as it is, before anything is tried."""
-    with this.report.step("count-try"):
+    with this.report.step("count-try"), contextlib.suppress(OSError), keeping.writable(this.store):
         if this.keeper.save(memory):
             this.report.copy_to(this.store, "trying")
             return True
@@ -200,17 +201,21 @@ def _refuse(this: _Boot, system: SystemList, candidate: Candidate, memory: State
         this.report.warn(warning)
 
 
+def _note(this: _Boot, system: SystemList, candidate: Candidate) -> None:
+    """What is tried, for the report that is written before it is."""
+    this.report.facts["list"] = {
+        "name": system.name, "generation": system.generation, "floor": system.floor,
+        "created": system.created, "why": candidate.why,
+    }  # fmt: skip
+    this.report.facts["packages"] = len(system.layers)
+
+
 def _assemble(this: _Boot, system: SystemList, candidate: Candidate) -> None:
     report = this.report
     start = time.monotonic_ns()
     if candidate.last_resort:
         # No restart may come of it: there is nothing better to restart into.
         system = system._replace(corruption=systemlist.EIO)
-    report.facts["list"] = {
-        "name": system.name, "generation": system.generation, "floor": system.floor,
-        "created": system.created, "why": candidate.why,
-    }  # fmt: skip
-    report.facts["packages"] = len(system.layers)
     with Executor(this.store, report.steps.append) as executor:
         executor.execute(plan.for_boot(system, plan.Places(this.inputs.sysroot, this.inputs.run)))
         report.facts["overlay_layers_by"] = executor.interface
