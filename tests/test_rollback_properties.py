@@ -48,7 +48,7 @@ def boot(
 
 
 # Each turn: the generations that the attacker leaves in the store, what `current` names, what the
-# operator asks for on the command line, the number of a list by the thief, whether the root comes up.
+# operator asks for, the number of a list by the thief, whether the root comes up.
 TURN = st.tuples(
     st.sets(st.integers(1, 8)), st.integers(0, 9), st.sampled_from([0, 0, 0, 1, 3, 8]),
     st.integers(0, 8), st.booleans(),

@@ -1,12 +1,13 @@
 """Marks the generation that this machine runs good: what the machine remembers from then on.
 
-bootunion-good.service calls it once the units that the list names are up. It imports nothing that
-the agent does not.
+bootunion-good.service runs it once the units that the list names are up. It imports nothing that
+the agent does not: it runs at every boot, and the command line's imports would take longer.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from typing import NamedTuple
 
 from bootunion.errors import BootunionError
@@ -15,6 +16,7 @@ from bootunion.initrd import state as keeping
 from bootunion.initrd.store import Store
 from bootunion.state import State
 
+STORE = "/pkgs"
 BOOT_REPORT = "/run/bootunion/boot.json"
 
 
@@ -60,3 +62,19 @@ def mark_good(store_path: str, report: str = BOOT_REPORT) -> tuple[Booted, State
         with keeping.writable(store):
             reporting.keep_report(store, running.number, running.document)
     return running, memory
+
+
+def main() -> int:
+    """`python3 -m bootunion.host.marking`: for the store at /pkgs and this boot's report."""
+    try:
+        running, memory = mark_good(STORE)
+    except BootunionError as error:
+        print(f"bootunion: {error} [{error.code}]. {error.way_out}", file=sys.stderr)
+        return error.status
+    print(f"list {running.name} generation {running.generation} is good; "
+          f"the floor is {memory.floor}")  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
