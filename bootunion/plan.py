@@ -31,6 +31,21 @@ ARCHITECTURES = {
 _KEEP_STORE_MOUNTED = "[Unit]\nDefaultDependencies=no\n"
 # Units that the list names must be up before bootunion-good.service, which waits for this target.
 _COMPLETE_FILE = "systemd/system/boot-complete.target.d/50-bootunion.conf"
+# udev would look into each layer's devices, twice, and systemd would make units of them: minutes of
+# work on a slow machine with hundreds of packages, for devices that nobody mounts by name.
+_UDEV_FILE = "udev/rules.d/00-bootunion.rules"
+_UDEV_QUIET = ", ".join(
+    (
+        'ENV{UDEV_DISABLE_PERSISTENT_STORAGE_RULES_FLAG}="1"',
+        'ENV{SYSTEMD_READY}="0"',
+        'OPTIONS+="nowatch"',
+    )
+)
+_UDEV_RULES = (
+    'SUBSYSTEM=="block", KERNEL=="loop*", ATTR{loop/backing_file}=="*/packages/*.squashfs", '
+    f"{_UDEV_QUIET}\n"
+    f'SUBSYSTEM=="block", KERNEL=="dm-*", ATTR{{dm/uuid}}=="BOOTUNION-*", {_UDEV_QUIET}\n'
+)
 _KEEP_STORE_FILE = "systemd/system/pkgs.mount.d/50-bootunion.conf"
 
 
@@ -75,6 +90,7 @@ def for_boot(system: SystemList, places: Places) -> tuple[Operation, ...]:
     root = f"{workspace}/root"
     upper = f"{workspace}/upper" if system.upper == UPPER_VOLATILE else ""
     return (
+        op.WriteFile(f"{places.run}/{_UDEV_FILE}", _UDEV_RULES),
         op.PrepareWorkspace(workspace),
         *_layers(system, verity=True),
         *((op.MountTmpfs(upper),) if upper else ()),
