@@ -12,6 +12,10 @@ import pytest
 import scenario
 from scenario import Debian
 
+from bootunion import dsse, systemlist
+from bootunion.host.signing import Signer
+from bootunion.host.store import Store
+
 pytestmark = pytest.mark.qemu
 
 
@@ -100,3 +104,26 @@ def test_a_flipped_bit_is_an_io_error_and_never_wrong_bytes(debian: Debian, tmp_
     assert hashlib.sha256(good[:size]).hexdigest() in said
     assert "data block" in log_lines
     assert cat_status != 0 and "Input/output error" in error
+
+
+def test_a_generation_whose_unit_does_not_come_up_is_not_marked_good(
+    debian: Debian, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(debian.store, store, copy_function=os.link)
+    envelope = dsse.decode((store / "lists/demo/1.json").read_bytes(), subject="x")
+    system = systemlist.decode(envelope.payload, subject="x")
+    system = system._replace(generation=2, good_when=("multi-user.target", "no-such.service"))
+    signer = Signer(debian.directory / "keys/list.key")
+    Store(store).add_list("demo", 2, signer(system.encode(), systemlist.PAYLOAD_TYPE))
+    disk = machine.store_disk(store, tmp_path / "disk.img")
+    log = scenario.BUILD / "not-good.console"
+    with machine.boot(
+        debian.kernel, debian.initrd("systemd"), scenario.CMDLINE, disk, log
+    ) as running:
+        running.login()
+        _, state = running.run("systemctl is-system-running --wait; cat /pkgs/state/demo.json", 240)
+        _, unit = running.run("systemctl is-active bootunion-good.service", 60)
+        running.succeed()
+    assert '"good":0' in state and '"tries":[[2,1]]' in state
+    assert "inactive" in unit
