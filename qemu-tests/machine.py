@@ -107,6 +107,8 @@ class Machine:
         self.wait_for(r"Password:", 60)
         self.type("bootunion")
         self.wait_for(r"root@demo:~#", 60)
+        # The kernel's words would come between those of the programs that are run from here on.
+        self.run("dmesg -n 1", 60)
 
     def run(self, command: str, seconds: float = 300) -> tuple[int, str]:
         """Run a command in the console's shell: (exit status, output)."""
