@@ -21,7 +21,8 @@ BOOTUNION = Path(sys.executable).with_name("bootunion")
 # What a virtual machine needs; the generic set is measured apart (docs/measurements.md).
 DRIVERS = "virtio_pci virtio_blk virtio_rng ext4 loop dm_mod dm_verity squashfs overlay"
 # On a busy host udev may take longer to look round an emulated machine than systemd's 90 s.
-CMDLINE = "root=LABEL=pkgs bootunion=demo systemd.default_device_timeout_sec=600"
+PATIENCE = "systemd.default_device_timeout_sec=600"
+CMDLINE = f"root=LABEL=pkgs bootunion=demo {PATIENCE}"
 FLAVOURS = {"systemd": [], "plain": ["--plain"]}
 _PROOFS = {
     "root": "overlay", "layers_visible": 0, "verity_is_the_list": True, "state": "running",

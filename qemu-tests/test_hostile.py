@@ -110,10 +110,10 @@ def test_a_store_of_its_own_device_is_waited_for(debian: Debian) -> None:
     """No root= at all: the agent finds the device by udev (bootunion.store=)."""
     for flavour in scenario.FLAVOURS:
         log = scenario.BUILD / f"store-device-{flavour}.console"
+        cmdline = f"bootunion.store=LABEL=pkgs bootunion=demo {scenario.PATIENCE}"
         with machine.boot(
-            debian.kernel, debian.initrd(flavour), "bootunion.store=LABEL=pkgs bootunion=demo",
-            debian.disk, log,
-        ) as running:  # fmt: skip
+            debian.kernel, debian.initrd(flavour), cmdline, debian.disk, log
+        ) as running:
             running.login()
             status, said = running.run("findmnt -n -o FSTYPE /; ls /pkgs/lists", 60)
             assert status == 0 and "overlay" in said and "demo" in said
