@@ -110,7 +110,7 @@ def test_a_store_of_its_own_device_is_waited_for(debian: Debian) -> None:
     """No root= at all: the agent finds the device by udev (bootunion.store=)."""
     for flavour in scenario.FLAVOURS:
         log = scenario.BUILD / f"store-device-{flavour}.console"
-        cmdline = f"bootunion.store=LABEL=pkgs bootunion=demo {scenario.PATIENCE}"
+        cmdline = "bootunion.store=LABEL=pkgs bootunion=demo"
         with machine.boot(
             debian.kernel, debian.initrd(flavour), cmdline, debian.disk, log
         ) as running:
