@@ -116,7 +116,10 @@ class Machine:
         self.type(f"{command}; echo BOOTUNION'-'STATUS=$?=")
         start = self._seen
         found = self.wait_for(r"BOOTUNION-STATUS=(\d+)=", seconds)
-        return int(found.group(1)), self._text[start : found.start()].partition("\n")[2]
+        said = self._text[start : found.start()].partition("\n")[2]
+        # The next prompt belongs to this command: the next one's words begin behind it.
+        self.wait_for(r"root@demo:~#", 60)
+        return int(found.group(1)), said
 
     def interact(self) -> None:
         """Give the console to the person at the terminal, until the machine ends."""
