@@ -31,6 +31,7 @@ ARCHITECTURES = {
 _KEEP_STORE_MOUNTED = "[Unit]\nDefaultDependencies=no\n"
 # Units that the list names must be up before bootunion-good.service, which waits for this target.
 _COMPLETE_FILE = "systemd/system/boot-complete.target.d/50-bootunion.conf"
+_GOOD_FILE = "systemd/system/bootunion-good.service.d/50-bootunion.conf"
 # udev would look into each layer's devices, twice, and systemd would make units of them: minutes of
 # work on a slow machine with hundreds of packages, for devices that nobody mounts by name.
 _UDEV_FILE = "udev/rules.d/00-bootunion.rules"
@@ -107,8 +108,14 @@ def _boot_complete(system: SystemList, places: Places) -> tuple[Operation, ...]:
     if not system.good_when:
         return ()
     units = " ".join(system.good_when)
-    text = f"[Unit]\nRequires={units}\nAfter={units}\n"
-    return (op.WriteFile(f"{places.run}/{_COMPLETE_FILE}", text),)
+    order = f"[Unit]\nRequires={units}\nAfter={units}\n"
+    # systemd takes a required unit that does not exist for none, so each is asked for by name.
+    asked = (unit.replace("\\", "\\\\") for unit in system.good_when)
+    lines = "".join(f"ExecStartPre=/usr/bin/systemctl is-active --quiet {unit}\n" for unit in asked)
+    return (
+        op.WriteFile(f"{places.run}/{_COMPLETE_FILE}", order),
+        op.WriteFile(f"{places.run}/{_GOOD_FILE}", f"[Service]\n{lines}"),
+    )
 
 
 def for_namespace(

@@ -126,4 +126,4 @@ def test_a_generation_whose_unit_does_not_come_up_is_not_marked_good(
         _, unit = running.run("systemctl is-active bootunion-good.service", 60)
         running.succeed()
     assert '"good":0' in state and '"tries":[[2,1]]' in state
-    assert "inactive" in unit
+    assert "failed" in unit and "degraded" in state

@@ -212,3 +212,13 @@ def test_the_first_layer_with_a_path_wins_and_a_file_ends_the_merging() -> None:
     merged = merge.merge([top, middle, bottom])
     assert set(merged.paths) == {"", "a"}
     assert [(one.path, one.kind) for one in merged.contested] == [("a", "type")]
+
+
+def test_each_unit_that_a_list_names_is_asked_for_by_name() -> None:
+    steps = plan.for_boot(system(good_when=("a.service", "b\\x2d.mount")), plan.Places())
+    texts = [one.text for one in steps if isinstance(one, op.WriteFile)]
+    lines = [line for text in texts for line in text.splitlines() if "is-active" in line]
+    # systemd reads a backslash in a command as the beginning of an escape (systemd.service(5)).
+    assert [line.split()[-1] for line in lines] == ["a.service", "b\\\\x2d.mount"]
+    assert not any("is-active" in one.text for one in plan.for_boot(system(), plan.Places())
+                   if isinstance(one, op.WriteFile))  # fmt: skip
