@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import composing
+import hypothesis
 import pytest
 
 from bootunion.host import signing
@@ -12,6 +13,10 @@ from bootunion.host.signing import Signer
 from bootunion.host.store import Store
 
 CACHE = composing.CACHE
+
+# These machines are shared and noisy: how long an example takes says nothing.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")
