@@ -39,7 +39,10 @@ def accelerator(kernel: Path) -> str:
             "-monitor", "none", "-serial", "stdio", "-kernel", str(kernel),
             "-append", "console=ttyS0 panic=-1"]  # fmt: skip
     try:
-        said = subprocess.run(argv, capture_output=True, timeout=_PROBE_SECONDS, check=False).stdout
+        # Not our terminal: QEMU makes it raw, and killed at the time limit it leaves it so.
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True,
+                              timeout=_PROBE_SECONDS, check=False)  # fmt: skip
+        said = done.stdout
     except subprocess.TimeoutExpired as error:
         said = error.stdout or b""
     return "kvm" if b"Linux version" in said else "tcg"
