@@ -5,7 +5,6 @@ of its own; then what it said, which generation stands at the sysroot, and wheth
 there is right or an I/O error. One line of JSON for each on the console.
 """
 
-import ctypes
 import hashlib
 import json
 import os
@@ -21,7 +20,6 @@ from bootunion.initrd import agent, mount
 
 WORK = "/w"
 SYSROOT = "/w/sysroot"
-libc = ctypes.CDLL(None, use_errno=True)
 
 
 def run_agent(cell: dict[str, object]) -> int:
