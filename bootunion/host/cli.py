@@ -13,7 +13,7 @@ from bootunion import __version__
 from bootunion.codes import EXIT_INTERRUPTED
 from bootunion.errors import BootunionError
 
-from . import console
+from . import console, interrupts
 from .commands import initramfs, keys, lists, machine, packages, shells, trust
 
 _EPILOG = """Exit statuses: 0 done, 1 something outside failed, 2 wrong words, 3 wrong input,
@@ -45,10 +45,9 @@ for _command in _COMMANDS:
 
 def main() -> None:
     """Run the command line; a refusal is one sentence and its own exit status."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # A program started in the background by a shell has SIGINT ignored on purpose.
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _interrupted)
+    # A program started in the background by a shell has SIGINT ignored on purpose.
+    heeded = (one for one in interrupts.SIGNALS if signal.getsignal(one) is not signal.SIG_IGN)
+    interrupts.catch(_interrupted, tuple(heeded))
     try:
         status = cli.main(prog_name="bootunion", standalone_mode=False)
     except BootunionError as error:
@@ -70,7 +69,7 @@ def main() -> None:
 
 def _interrupted(*_: object) -> None:
     # Clearing away must not be interrupted again; it is short.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in interrupts.SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 

@@ -17,14 +17,13 @@ from bootunion import manifest, trust
 from bootunion.errors import BootunionError
 from bootunion.manifest import Manifest, Source
 
-from . import deb, packaging
+from . import deb, interrupts, packaging
 from .packaging import Sign
 from .store import Store
 
 Progress = Callable[[str], None]
 """Called with a package's name when it is in the store."""
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _MOST_NAMED = 10
 
 
@@ -63,7 +62,7 @@ def import_each(
             pool.submit(_import_one, file, store.path, signer, by_source, threads): file
             for file in sorted(results, key=_size, reverse=True)
         }
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupts.SIGNALS)
         for future in as_completed(waiting):
             file = waiting[future]
             try:
@@ -101,18 +100,19 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 
     Begins with signals held back, so that none meets a worker that is not ready for it yet.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    signal.pthread_sigmask(signal.SIG_BLOCK, interrupts.SIGNALS)
     try:
         with ProcessPoolExecutor(workers, initializer=_start_worker) as pool:
             try:
                 yield pool
             except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
                 for child in multiprocessing.active_children():
                     child.terminate()
+                # Waited for here: once shut down without waiting, a pool is never waited for.
+                pool.shutdown(cancel_futures=True)
                 raise
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupts.SIGNALS)
 
 
 class _Worker:
@@ -123,9 +123,8 @@ class _Worker:
 
 
 def _start_worker() -> None:
-    for number in _SIGNALS:
-        signal.signal(number, _stop)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    interrupts.catch(_stop, again=_stop_again)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupts.SIGNALS)
     threading.Thread(target=_follow, daemon=True).start()
 
 
@@ -141,6 +140,11 @@ def _stop(*_: object) -> None:
     if not _Worker.busy:
         _leave_an_orphan()
     elif not again:  # Ctrl-C comes from the terminal and from the parent
+        raise KeyboardInterrupt
+
+
+def _stop_again(*_: object) -> None:
+    if _Worker.busy:
         raise KeyboardInterrupt
 
 
