@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from bootunion.host import apt, composing, configure, planview, signing, systemyaml
+from bootunion.host import apt, composing, configure, reading, signing, systemyaml
 from bootunion.host.sandbox import Sandbox
 from bootunion.host.signing import Signer
 from bootunion.host.store import Store
@@ -107,7 +107,7 @@ def start(how: Circumstances, yaml: Path, keys: Path, top: Path, cache: Path) ->
 def differences(stores: list[Path], trust: Path, name: str) -> list[str]:
     """What is not the same in two stores; empty when nothing is."""
     trusted = signing.read_trust(trust)
-    lists = [planview.read_list(Store(store), trusted, name, 0)[0] for store in stores]
+    lists = [reading.read_list(Store(store), trusted, name, 0)[0] for store in stores]
     wrong = [
         f"{one.stem} {other.stem}"
         for one, other in zip(lists[0].layers, lists[1].layers, strict=True) if one != other
@@ -115,7 +115,7 @@ def differences(stores: list[Path], trust: Path, name: str) -> list[str]:
     if wrong:
         tops = [
             {e.path: e for e in Store(store).entries(
-                planview.read_manifest(Store(store), trusted, found.layers[0]))}
+                reading.read_manifest(Store(store), trusted, found.layers[0]))}
             for store, found in zip(stores, lists, strict=True)
         ]  # fmt: skip
         paths = sorted(tops[0].keys() | tops[1].keys())

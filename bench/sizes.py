@@ -18,7 +18,7 @@ sys.path.insert(0, str(TOP / "qemu-tests"))
 import scenario  # noqa: E402
 
 from bootunion import plan  # noqa: E402
-from bootunion.host import namespace, planview, reproducible, signing  # noqa: E402
+from bootunion.host import namespace, reading, reproducible, signing  # noqa: E402
 from bootunion.host.store import Store  # noqa: E402
 
 
@@ -29,7 +29,7 @@ def mib(size: int) -> str:
 def single_squashfs(debian: scenario.Debian, work: Path) -> int:
     """Bytes of one squashfs, with the same settings, of the same root."""
     store = Store(debian.store)
-    system, _ = planview.read_list(store, signing.read_trust(debian.trust), "demo", 0)
+    system, _ = reading.read_list(store, signing.read_trust(debian.trust), "demo", 0)
     steps = plan.for_namespace(system, str(work / "union"), upper="", verity=False)
     target = work / "single.squashfs"
 

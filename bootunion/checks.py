@@ -6,12 +6,14 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from .contents import DIRECTORY, FILE
-from .merge import SAME, TYPE, Contested, Marker, Namespace
+from .merge import CONTENT, METADATA, SAME, TYPE, Contested, Marker, Namespace
 from .plan import STORE_MOUNT_POINT
 from .systemlist import SystemList
 
 FATAL = "fatal"
 WARNING = "warning"
+INFO = "info"
+KINDS: tuple[str, ...] = (SAME, METADATA, CONTENT, TYPE)
 
 _INIT = "sbin/init"
 _MOUNT_POINTS = ("proc", "sys", "dev", "run", STORE_MOUNT_POINT.lstrip("/"))
@@ -25,6 +27,8 @@ class Finding(NamedTuple):
     code: str
     path: str
     text: str
+    package: str = ""
+    way_out: str = ""
 
 
 def check(system: SystemList, merged: Namespace) -> tuple[Finding, ...]:
@@ -107,3 +111,16 @@ def _marker(
     whose = f"what {undeclared[0]} has there" if undeclared else "nothing"
     text = f"{winner} has a marker that hides {whose}, and the list does not declare it"
     return [Finding(FATAL, "overlay-marker", path, text)]
+
+
+def severity(one: Contested, system: SystemList) -> str:
+    """How bad a contested pair is."""
+    return WARNING if _matters(one, [layer.name for layer in system.layers]) else INFO
+
+
+def denied(
+    findings: Collection[Finding], merged: Namespace, _: SystemList, kinds: Sequence[str]
+) -> tuple[str, ...]:
+    """Those of `kinds` that are there."""
+    there = {one.code for one in findings} | {one.kind for one in merged.contested}
+    return tuple(kind for kind in kinds if kind in there)

@@ -208,6 +208,11 @@ CODES: dict[str, Code] = {
         "A package has one path twice, or a file below something that is no directory.",
         "The package's maker must change it; on a merged /usr, /bin/x and /usr/bin/x are one path.",
     ),
+    "path-missing": Code(
+        EXIT_INPUT,
+        "The root has no such path.",
+        "`bootunion plan LIST --tree DIR` shows what is there.",
+    ),
     "privilege-missing": Code(
         EXIT_FAILED,
         "This step mounts file systems and needs root.",

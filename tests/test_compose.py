@@ -10,7 +10,7 @@ from pathlib import Path
 from composing import Shop, deb, needs_root
 
 from bootunion import plan as planning
-from bootunion.host import namespace, planview, signing
+from bootunion.host import namespace, reading, signing
 from bootunion.host.sandbox import Sandbox
 from bootunion.host.signing import Signer
 from bootunion.host.store import Store
@@ -22,7 +22,7 @@ _OPENED = " (: {}) 2>/dev/null && echo yes || echo no"
 
 def read(shop: Shop) -> SystemList:
     trusted = signing.read_trust(shop.keys / "trust")
-    return planview.read_list(Store(shop.store), trusted, "small", 0)[0]
+    return reading.read_list(Store(shop.store), trusted, "small", 0)[0]
 
 
 def test_composing_twice_gives_the_same_bytes(pair: tuple[Shop, list[str]]) -> None:

@@ -21,4 +21,5 @@ def test_versions_compare_as_dpkg_says(one: str, other: str, near: bool, tail: s
     other = one + tail if near else other
     sign = versions.compare(one, other)
     word = "lt" if sign < 0 else "gt" if sign > 0 else "eq"
-    assert subprocess.run(["dpkg", "--compare-versions", one, word, other]).returncode == 0
+    argv = ["dpkg", "--compare-versions", one, word, other]
+    assert subprocess.run(argv, check=False).returncode == 0

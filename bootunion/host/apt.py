@@ -23,7 +23,7 @@ from .store import refusing_full_disk, write_atomic
 # The essential packages, apt, and the promise that /usr is merged, which importing keeps.
 _BASE = ("?essential", "apt", "usr-is-merged")
 _INSTALLED = re.compile(r"Inst (\S+) .*?\((\S+) .*\[(\w+)\]\)")
-_URI = re.compile(r"'([^']*)' (\S+) ")
+_URI = re.compile(r"'([^']*)' (\S+) (\d+)")
 _REACHING = re.compile(r"Acquire::(?:(?:http|https|ftp)::|ForceIPv[46]$)", re.IGNORECASE)
 _AGE = re.compile(r"Acquire::(?:Check-Valid-Until|Check-Date|M(?:in|ax)-ValidTime\b.*)$", re.I)
 _HOST_SOURCES = (Path("/etc/apt/sources.list"), Path("/etc/apt/sources.list.d"))
@@ -110,10 +110,10 @@ def host_settings(*, own_sources: bool) -> dict[str, str]:
 
 
 class Resolved(NamedTuple):
-    """What packages need: `debs` sorted by file name, `missing` of which are not here yet."""
+    """What packages need: `debs` sorted by file name; those not here yet are in `sizes` (bytes)."""
 
     debs: tuple[Path, ...]
-    missing: int
+    sizes: Mapping[str, int]
 
 
 class Apt:
@@ -198,16 +198,15 @@ class Apt:
         # Simulating lists all of them, this only those that are not downloaded yet.
         said.clear()
         self._apt(what, "-qq", "--print-uris", *_install(packages), heard=said.append)
-        missing = {match[2]: match[1] for line in said if (match := _URI.match(line))}
+        missing = [match.groups() for line in said if (match := _URI.match(line))]
         # apt takes what it can reach by a path from there and downloads nothing.
         here = {
             name: Path(unquote(uri.removeprefix("file:")))
-            for name, uri in missing.items() if uri.startswith("file:")
+            for uri, name, _ in missing if uri.startswith("file:")
         }  # fmt: skip
+        sizes = {name: int(size) for _, name, size in missing if name not in here}
         archives = self._directory / "cache/archives"
-        return Resolved(
-            tuple(here.get(name, archives / name) for name in names), len(missing) - len(here)
-        )
+        return Resolved(tuple(here.get(name, archives / name) for name in names), sizes)
 
     def download(self, packages: Sequence[str], step: Callable[[str], None]) -> None:
         """Download what `packages` need and is not there yet; `step` gets the name of each.
@@ -231,6 +230,15 @@ class Apt:
         }
         argv = ["apt-get", *self._options, *words]
         run.follow(argv, what=what, env=env, heard=heard, check_code="apt-failed")
+
+
+def private(cache: Path, suites: Sequence[str], sources: str, architecture: str) -> Apt:
+    """apt in a private root in `cache`; the host's own sources of `suites` when `sources` is "".
+
+    Raises BootunionError sources-missing.
+    """
+    settings = host_settings(own_sources=not sources)
+    return Apt(cache.resolve() / "apt", sources or host_sources(suites), architecture, settings)
 
 
 def _install(packages: Sequence[str]) -> list[str]:

@@ -68,14 +68,11 @@ def compose(system: System, shop: Workshop, progress: Progress) -> SystemList:
 
 def _download(system: System, shop: Workshop, progress: Progress) -> Sequence[Path]:
     progress.stage("reading apt's package indexes", 0)
-    sources = system.sources or apt.host_sources(system.suites)
-    settings = apt.host_settings(own_sources=not system.sources)
-    where = shop.cache.resolve() / "apt"
-    with apt.Apt(where, sources, system.architecture, settings) as tool:
+    with apt.private(shop.cache, system.suites, system.sources, system.architecture) as tool:
         tool.update()
         found = tool.resolve(system.packages)
-        if found.missing:
-            progress.stage("downloading packages", found.missing)
+        if found.sizes:
+            progress.stage("downloading packages", len(found.sizes))
             tool.download(system.packages, progress.step)
     return found.debs
 

@@ -18,7 +18,7 @@ from bootunion.initrd.store import Store as Reader
 from bootunion.state import State
 from bootunion.systemlist import SystemList
 
-from . import planview, signing, verifying
+from . import planning, reading, signing, verifying
 from .store import Store
 
 WRONG = "wrong"
@@ -121,11 +121,11 @@ def _generation(
 ) -> Iterator[Finding]:  # fmt: skip
     about = f"list {name} generation {candidate.generation} ({candidate.why})"
     try:
-        system, _ = planview.read_list(store, trusted, name, candidate.generation)
+        system, _ = reading.read_list(store, trusted, name, candidate.generation)
     except BootunionError as error:
         yield _wrong(about, error)
         return
-    for refusal in choice.refusals(system, candidate, memory, planview.now()):
+    for refusal in choice.refusals(system, candidate, memory, planning.now()):
         yield _wrong(about, refusal)
     problems = list(_packages(store, trusted, system, blocks))
     yield from (_wrong(about, one) for one in problems)
@@ -144,7 +144,7 @@ def _packages(
         return
     for layer in system.layers:
         try:
-            planview.read_manifest(store, trusted, layer)
+            reading.read_manifest(store, trusted, layer)
             size = (store.packages / layer.file_name).stat().st_size
             if size != layer.image.size:
                 text = f"has {size} bytes, the list says {layer.image.size}"

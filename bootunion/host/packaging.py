@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tarfile
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
 from bootunion import manifest, package, verity
+from bootunion.contents import Entry
 from bootunion.errors import BootunionError
 from bootunion.manifest import Contents, Manifest, Source
 from bootunion.package import Image
@@ -59,14 +61,7 @@ def write_package(
         stream = hashlib.sha256()
 
         def feed(pipe: IO[bytes]) -> None:
-            sink = _Sink(pipe, None if source else stream)
-            # Not tarfile's stream mode: left by an exception, that still writes what it has, and
-            # a pipe that is closed by then would turn the exception into another one.
-            with tarfile.TarFile(
-                fileobj=cast("IO[bytes]", sink), mode="w", format=tarfile.PAX_FORMAT,
-                copybufsize=_CHUNK, encoding="utf-8", errors="surrogateescape",
-            ) as archive:  # fmt: skip
-                recorder.pass_on(members, archive)
+            _pass_on(members, recorder, _Sink(pipe, None if source else stream))
 
         squashfs.pack(image_file, feed, what=f"packing {about.name}", processors=processors)
         image = append_tree(image_file)
@@ -82,6 +77,27 @@ def write_package(
         manifest.decode(payload, subject=made.stem)
         store.add(image_file, made, sign(payload, manifest.PAYLOAD_TYPE), packed)
     return made
+
+
+def entries_of(name: str, members: Iterable[Member]) -> list[Entry]:
+    """What the contents of a package made of `members` would hold; nothing is written.
+
+    Raises BootunionError as `write_package` does for bad members.
+    """
+    recorder = Recorder(name, reproducible.EPOCH, ())
+    with closing(members), Path(os.devnull).open("wb") as nowhere:
+        _pass_on(members, recorder, _Sink(nowhere, None))
+    return sorted(recorder.entries.values())
+
+
+def _pass_on(members: Iterable[Member], recorder: Recorder, sink: _Sink) -> None:
+    # Not tarfile's stream mode: left by an exception, that still writes what it has, and a pipe
+    # that is closed by then would turn the exception into another one.
+    with tarfile.TarFile(
+        fileobj=cast("IO[bytes]", sink), mode="w", format=tarfile.PAX_FORMAT,
+        copybufsize=_CHUNK, encoding="utf-8", errors="surrogateescape",
+    ) as archive:  # fmt: skip
+        recorder.pass_on(members, archive)
 
 
 class _Sink:

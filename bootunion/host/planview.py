@@ -1,191 +1,125 @@
-"""`bootunion plan`: gathers what the plan needs from a store and shows it."""
+"""The plan for people: a preview as tables and lines."""
 
 from __future__ import annotations
 
-import os
-import time
-from typing import NamedTuple
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 
-from bootunion import checks, choice, manifest, merge, operations, plan, systemlist, trust
-from bootunion.errors import BootunionError
-from bootunion.merge import Namespace
-from bootunion.systemlist import Layer, SystemList
+from bootunion import checks, operations
+from bootunion.listdiff import Difference, Moved
+from bootunion.systemlist import UPPER_NONE, SystemList
 
-from . import console
-from .store import Store
+from . import console, cost, planjson
+from .planning import Preview, Row
 
-# Kernel memory that one mounted package pins, measured on two CPUs with 32 KiB blocks
-# (docs/measurements.md); bytes.
-_MEMORY_PER_LAYER = 840 << 10
+_EXAMPLES = 3
+_COLUMNS = ["#", "package", "version", "size", "files", "wins", "loses", "need", "root hash"]
+_NUMBERS = ("#", "size", "files", "wins", "loses")
 
 
-class Row(NamedTuple):
-    """One layer with what the manifests and contents tell about it."""
-
-    layer: Layer
-    paths: int
-    hidden: int
-    problem: str
-
-
-class Preview(NamedTuple):
-    """A plan with everything that is shown of it."""
-
-    system: SystemList
-    signers: tuple[str, ...]
-    rows: tuple[Row, ...]
-    merged: Namespace
-    findings: tuple[checks.Finding, ...]
-    refusals: tuple[BootunionError, ...]
-    steps: tuple[operations.Operation, ...]
-
-    @property
-    def boots(self) -> bool:
-        """Whether nothing was found that stops the boot."""
-        fatal = any(one.severity == checks.FATAL for one in self.findings)
-        return not (fatal or self.refusals or any(row.problem for row in self.rows))
+def show(found: Preview, denied: Sequence[str], *, every_path: bool) -> None:
+    """The whole preview, the verdict last. `every_path` lists each contested path."""
+    _show_stack(found)
+    print()
+    (_show_contested if every_path else _show_pairs)(found)
+    print()
+    _show_facts(found)
+    for one in sorted(found.findings, key=lambda one: _ORDER[one.severity]):
+        console.show_line(f"{one.severity:8} {planjson.text(one.path)}: {one.text} [{one.code}]")
+        if one.severity != checks.INFO and one.way_out:
+            console.show_line(f"{'':8} {one.way_out}")
+    for refusal in found.refusals:
+        console.show_line(f"refused  {refusal} [{refusal.code}]")
+    for kind in denied:
+        console.show_line(f"denied   {kind} was found, and --deny names it")
+    console.show_line(f"verdict  {_verdict(found)}")
 
 
-def now() -> int:
-    """The clock's time, seconds since 1970."""
-    return int(time.time())
+_ORDER = {checks.FATAL: 2, checks.WARNING: 1, checks.INFO: 0}
 
 
-def refusals(system: SystemList, kernel: str) -> tuple[BootunionError, ...]:
-    """Why a machine of this architecture that runs `kernel` would refuse the list now."""
-    machine = plan.Machine(os.uname().machine, kernel or system.kernel)
-    return (*plan.refusals(system, machine), *choice.expired(system, now()))
+def _verdict(found: Preview) -> str:
+    if not found.boots:
+        return "this root does NOT boot"
+    if found.draft:
+        return "nothing speaks against this root; what maintainer scripts write is not known yet"
+    return "this root boots"
 
 
-def read_list(
-    store: Store, trusted: trust.Trust, name: str, generation: int
-) -> tuple[SystemList, tuple[str, ...]]:
-    """A list whose signature holds, and its signers' key ids.
-
-    Raises BootunionError as the agent would.
-    """
-    envelope, found = store.list_envelope(name, generation)
-    subject = f"lists/{name}/{found}.json"
-    payload, signers = trust.open_envelope(trusted, trust.ROLE_LIST, envelope, subject=subject)
-    system = systemlist.decode(payload, subject=subject)
-    systemlist.check_place(system, name, found, subject=subject)
-    return system, signers
-
-
-def read_manifest(store: Store, trusted: trust.Trust, layer: Layer) -> manifest.Manifest:
-    """The manifest of a layer, checked against its signature and the list."""
-    payload, _ = trust.open_envelope(
-        trusted, trust.ROLE_PACKAGE, store.envelope(layer.stem), subject=layer.stem
-    )
-    described = manifest.decode(payload, subject=layer.stem)
-    manifest.check_stem(described, layer.stem)
-    if described.image != layer.image:
-        text = "the manifest and the list differ about the image"
-        raise BootunionError("manifest-mismatch", text, subject=layer.stem)
-    return described
-
-
-def preview(store: Store, trusted: trust.Trust, name: str, generation: int, kernel: str) -> Preview:
-    """Work out everything about booting a stored list."""
-    system, signers = read_list(store, trusted, name, generation)
-    contents, problems = [], []
-    for layer in system.layers:
-        problem = ""
-        entries = []
-        try:
-            entries = store.entries(read_manifest(store, trusted, layer))
-            size = (store.packages / layer.file_name).stat().st_size
-            if size != layer.image.size:
-                problem = f"file-changed: {size} bytes, the list says {layer.image.size}"
-        except FileNotFoundError:
-            problem = "file-missing: the image is not in the store"
-        except BootunionError as error:
-            problem = f"{error.code}: {error.message}"
-        contents.append(entries)
-        problems.append(problem)
-    merged = merge.merge(contents)
-    hidden = [0] * len(system.layers)
-    for one in merged.contested:
-        hidden[one.loser] += 1
-    rows = tuple(
-        Row(layer, len(entries), lost, problem)
-        for layer, entries, lost, problem in zip(
-            system.layers, contents, hidden, problems, strict=True
-        )
-    )
-    return Preview(
-        system, signers, rows, merged, checks.check(system, merged),
-        refusals(system, kernel), plan.for_boot(system, plan.Places()),
-    )  # fmt: skip
-
-
-def as_json(found: Preview) -> dict[str, object]:
-    """The preview for `--json`."""
+def _show_stack(found: Preview) -> None:
     system = found.system
-    return {
-        "list": {"name": system.name, "generation": system.generation, "floor": system.floor,
-                 "kernel": system.kernel, "architecture": system.architecture,
-                 "upper": system.upper, "signers": list(found.signers)},
-        "boots": found.boots,
-        "cost": _cost(system),
-        "layers": [
-            {"position": position, "name": row.layer.name, "version": row.layer.version,
-             "size": row.layer.image.size, "root_hash": row.layer.image.root_hash,
-             "need": row.layer.need, "paths": row.paths, "hidden": row.hidden,
-             "problem": row.problem}
-            for position, row in enumerate(found.rows)
-        ],
-        "contested": [
-            {"path": f"/{one.path}", "winner": system.layers[one.winner].name,
-             "loser": system.layers[one.loser].name, "kind": one.kind}
-            for one in found.merged.contested
-        ],
-        "findings": [one._asdict() for one in found.findings],
-        "refusals": [one.as_json() for one in found.refusals],
-    }  # fmt: skip
-
-
-def _cost(system: SystemList) -> dict[str, int]:
-    count = len(system.layers)
-    return {
-        "layers": count,
-        "loop_devices": count,
-        "verity_devices": count,
-        "disk_bytes": sum(layer.image.size for layer in system.layers),
-        "kernel_memory_bytes": count * _MEMORY_PER_LAYER,
-    }
-
-
-def show(found: Preview) -> None:
-    """The preview for people."""
-    system, cost = found.system, _cost(found.system)
     title = f"list {system.name} generation {system.generation}, top first"
-    rows = [["-", f"({system.upper} upper)", "", "", "", "", ""]] if system.upper != "none" else []
-    for position, row in enumerate(found.rows):
-        layer = row.layer
-        rows.append([
-            str(position), layer.name, layer.version, console.human_size(layer.image.size),
-            str(row.paths), str(row.hidden) if row.hidden else "",
-            row.problem or f"{layer.image.root_hash[:16]}…",
-        ])  # fmt: skip
-    columns = ["#", "package", "version", "size", "paths", "hidden", "root hash"]
-    console.show_table(title, columns, rows, right=("#", "size", "paths", "hidden"))
-    kinds = {kind: sum(one.kind == kind for one in found.merged.contested)
-             for kind in (merge.SAME, merge.METADATA, merge.CONTENT, merge.TYPE)}  # fmt: skip
-    lines = [
-        "",
-        f"costs    {cost['layers']} loop and {cost['verity_devices']} verity devices, "
-        f"{console.human_size(cost['disk_bytes'])} of packages, about "
-        f"{console.human_size(cost['kernel_memory_bytes'])} of kernel memory on two CPUs",
-        f"union    {len(found.merged.paths)} paths; shadowed: "
-        + ", ".join(f"{count} {kind}" for kind, count in kinds.items()),
-        f"kernel   {system.kernel or 'any'} ({system.architecture})",
-        f"signed   by {', '.join(signer[:16] for signer in found.signers)}",
-    ]
-    lines += [f"{one.severity:8} {one.path}: {one.text} [{one.code}]" for one in found.findings]
-    lines += [f"refused  {one} [{one.code}]" for one in found.refusals]
-    lines.append("verdict  this root boots" if found.boots else "verdict  this root does NOT boot")
-    print("\n".join(lines))
+    rows = []
+    if system.upper != UPPER_NONE:
+        rows.append(["-", f"({system.upper} upper)", *[""] * (len(_COLUMNS) - 2)])
+    rows += [_row(position, row) for position, row in enumerate(found.rows)]
+    console.show_table(title, _COLUMNS, rows, right=_NUMBERS)
+
+
+def _row(position: int, row: Row) -> list[str]:
+    layer, known = row.layer, row.known
+    name = f"{layer.name} (generated)" if row.generated else layer.name
+    size = console.human_size(layer.image.size) if layer.image.size else ""
+    counts = [str(number) if number else "" for number in (row.files, row.wins, row.loses)]
+    if known.problem:
+        state = known.problem
+    elif known.download and not known.manifest:
+        state = f"to download: {console.human_size(known.download)}"
+    elif not layer.image.root_hash:
+        state = "not made yet"
+    else:
+        state = f"{layer.image.root_hash[:16]}…"
+    return [str(position), name, layer.version, size, *counts, layer.need, state]
+
+
+def _show_pairs(found: Preview) -> None:
+    """Contested paths by pair of packages, with the first few paths of each."""
+    pairs = planjson.pairs(found)
+    if not pairs:
+        print("shadowed nothing: no two packages have one path")
+        return
+    examples: dict[tuple[int, int], list[str]] = defaultdict(list)
+    for one in found.merged.contested:
+        examples[one.winner, one.loser].append(planjson.absolute(one.path))
+    rows = []
+    for pair in pairs:
+        paths = examples[pair["winner_position"], pair["loser_position"]]
+        more = f" and {len(paths) - _EXAMPLES} more" if len(paths) > _EXAMPLES else ""
+        kinds = ", ".join(f"{count} {kind}" for kind, count in pair["kinds"].items())
+        rows.append([pair["winner"], pair["loser"], kinds, " ".join(paths[:_EXAMPLES]) + more])
+    console.show_table("shadowed", ["winner", "loser", "kinds", "paths"], rows)
+
+
+def _show_contested(found: Preview) -> None:
+    names = [layer.name for layer in found.system.layers]
+    rows = [
+        [planjson.absolute(one.path), names[one.winner], names[one.loser], one.kind,
+         checks.severity(one, found.system)]
+        for one in found.merged.contested
+    ]  # fmt: skip
+    console.show_table("shadowed", ["path", "winner", "loser", "kind", "severity"], rows)
+
+
+def _show_facts(found: Preview) -> None:
+    system, costs = found.system, cost.of(found)
+    print(f"costs    {costs.loop_devices} loop and {costs.verity_devices} verity devices, "
+          f"{console.human_size(costs.disk_bytes)} of packages, about "
+          f"{console.human_size(costs.kernel_memory_bytes)} of kernel memory on two CPUs, about "
+          f"{costs.estimated_ms / 1000:.1f} s of the agent's time under emulation")  # fmt: skip
+    if costs.missing_packages:
+        print(f"missing  {costs.missing_packages} packages are not in the store, "
+              f"{console.human_size(costs.download_bytes)} to download")  # fmt: skip
+    print(f"union    {len(found.merged.paths)} paths{_union(found)}")
+    print(f"kernel   {system.kernel or 'any'} ({system.architecture})")
+    if found.signers:
+        print(f"signed   by {', '.join(signer[:16] for signer in found.signers)}")
+
+
+def _union(found: Preview) -> str:
+    if found.draft:
+        return ""
+    same = found.digest == found.system.namespace
+    return ", the namespace that the list names" if same else ", NOT the namespace in the list"
 
 
 def show_operations(found: Preview, as_json: bool) -> None:
@@ -196,3 +130,36 @@ def show_operations(found: Preview, as_json: bool) -> None:
     else:
         for number, one in enumerate(found.steps, 1):
             print(f"{number:4}  {one.describe()}")
+
+
+def show_difference(before: SystemList, after: SystemList, found: Difference) -> None:
+    """What changes between two lists."""
+    print(f"from     list {before.name} generation {before.generation}")
+    print(f"to       list {after.name} generation {after.generation}")
+    rows = [["added", one.name, "", one.version] for one in found.added]
+    rows += [["removed", one.name, one.version, ""] for one in found.removed]
+    rows += _moved("upgraded", found.upgraded) + _moved("downgraded", found.downgraded)
+    rows += [["rebuilt", one.name, one.version, one.version] for one in found.rebuilt]
+    rows += _moved("moved", found.reordered)
+    if rows:
+        console.show_table("packages", ["what", "package", "from", "to"], rows)
+    paths = [["added", planjson.absolute(path), ""] for path in found.paths_added]
+    paths += [["removed", planjson.absolute(path), ""] for path in found.paths_removed]
+    paths += [["changed", planjson.absolute(one.path), ", ".join(one.what)]
+              for one in found.paths_changed]  # fmt: skip
+    if paths:
+        console.show_table("paths", ["what", "path", "fields"], paths)
+    for one in found.privileges:
+        print(f"privilege {planjson.absolute(one.path)}: "
+              f"{one.before or 'none'} → {one.after or 'none'}")  # fmt: skip
+    if not (rows or paths):
+        print("nothing changes")
+    print(
+        f"paths    {len(found.paths_added)} added, {len(found.paths_removed)} removed, "
+        f"{len(found.paths_changed)} changed; {len(found.privileges)} change what they may do"
+    )
+    print(f"fetch    {console.human_size(found.fetched)} of packages that the first list lacks")
+
+
+def _moved(what: str, found: Iterable[Moved]) -> list[list[str]]:
+    return [[what, one.name, str(one.before), str(one.after)] for one in found]

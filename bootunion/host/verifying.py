@@ -13,7 +13,7 @@ from bootunion.errors import BootunionError
 from bootunion.package import Image
 from bootunion.systemlist import SystemList
 
-from . import packaging, planview
+from . import packaging, reading
 from .store import Store
 
 
@@ -37,7 +37,7 @@ def verify(
         for layer, check in zip(system.layers, checks, strict=True):
             error: BootunionError | None = None
             try:
-                store.entries(planview.read_manifest(store, trusted, layer))
+                store.entries(reading.read_manifest(store, trusted, layer))
                 check.result()
             except BootunionError as found:
                 error = found

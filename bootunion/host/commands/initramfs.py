@@ -56,10 +56,10 @@ def initramfs(list_name: str, generation: int | None, output: Path, kernel_outpu
     The list must hold dracut, bootunion, python3-cryptography and a kernel. Needs root.
     """
     from bootunion.host import initramfs as making
-    from bootunion.host import planview, signing
+    from bootunion.host import reading, signing
 
     store, trusted = Store(store_path), signing.read_trust(trust_path, store_path)
-    system, _ = planview.read_list(store, trusted, list_name, generation or 0)
+    system, _ = reading.read_list(store, trusted, list_name, generation or 0)
     with console.progress() as reporter:
         reporter.stage("making the initramfs with dracut", 0)
         making.make(store, system, making.Wanted(

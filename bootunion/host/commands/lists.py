@@ -1,4 +1,4 @@
-"""System lists: composing, planning and verifying them."""
+"""System lists: composing and verifying them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from bootunion.codes import EXIT_PLAN, EXIT_UNTRUSTED
+from bootunion.codes import EXIT_UNTRUSTED
 from bootunion.host import console
 from bootunion.host.signing import Signer
 from bootunion.host.store import Store
@@ -16,6 +16,7 @@ from bootunion.host.store import Store
 from .options import (
     DIRECTORY,
     FILE,
+    cache_option,
     generation_option,
     json_option,
     list_argument,
@@ -28,8 +29,7 @@ from .options import (
 @click.argument("system_yaml", type=FILE)
 @click.option("--keys", type=DIRECTORY, required=True, envvar="BOOTUNION_KEYS", show_envvar=True,
               help="Directory made by `bootunion keygen`.")  # fmt: skip
-@click.option("--cache", type=DIRECTORY, default=Path("~/.cache/bootunion"), show_default=True,
-              help="Where apt's downloads are kept.")  # fmt: skip
+@cache_option
 @click.option("--jobs", type=click.IntRange(1), default=None, help="At once (default: all cores).")
 @store_option
 @json_option
@@ -61,44 +61,16 @@ def compose(system_yaml: Path, keys: Path, cache: Path, jobs: int | None, store_
 @click.command()
 @list_argument
 @generation_option
-@click.option("--kernel", default="", metavar="RELEASE", help="Plan for this kernel release.")
-@click.option("--operations", is_flag=True, help="Show exactly what the agent will do.")
-@store_option
-@trust_option
-@json_option
-def plan(list_name: str, generation: int | None, kernel: str, operations: bool, store_path: Path,
-         trust_path: Path, as_json: bool) -> None:  # fmt: skip
-    """Show LIST's root before it exists: layers, costs, what is hidden, what would fail.
-
-    Ends with 5 when the root would not boot.
-    """
-    from bootunion.host import planview, signing
-
-    trusted = signing.read_trust(trust_path, store_path)
-    found = planview.preview(Store(store_path), trusted, list_name, generation or 0, kernel)
-    if operations:
-        planview.show_operations(found, as_json)
-    elif as_json:
-        console.show_json(planview.as_json(found))
-    else:
-        planview.show(found)
-    if not found.boots:
-        sys.exit(EXIT_PLAN)
-
-
-@click.command()
-@list_argument
-@generation_option
 @store_option
 @trust_option
 @json_option
 def verify(list_name: str, generation: int | None, store_path: Path, trust_path: Path,
            as_json: bool) -> None:  # fmt: skip
     """Check LIST: its signature, every manifest and every block of every package."""
-    from bootunion.host import planview, signing, verifying
+    from bootunion.host import reading, signing, verifying
 
     store, trusted = Store(store_path), signing.read_trust(trust_path, store_path)
-    system, _ = planview.read_list(store, trusted, list_name, generation or 0)
+    system, _ = reading.read_list(store, trusted, list_name, generation or 0)
     with console.progress() as reporter:
         reporter.stage("verifying packages", len(system.layers))
         verdicts = verifying.verify(store, trusted, system, reporter.step)

@@ -27,7 +27,7 @@ trust_option = click.option(
 )  # fmt: skip
 
 
-def _list_names(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
+def list_names(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
     """The lists of the store that the command's words name, for a shell to complete."""
     lists = Path(context.params.get("store_path") or DEFAULT_STORE) / "lists"
     try:
@@ -43,11 +43,15 @@ def _check_list_name(_: click.Context, __: click.Parameter, name: str) -> str:
 
 
 list_argument = click.argument(
-    "list_name", metavar="LIST", shell_complete=_list_names, callback=_check_list_name
+    "list_name", metavar="LIST", shell_complete=list_names, callback=_check_list_name
 )
 generation_option = click.option(
     "--generation", type=click.IntRange(1), default=None, help="Not the current one."
 )
+cache_option = click.option(
+    "--cache", type=DIRECTORY, default=Path("~/.cache/bootunion"), show_default=True,
+    help="Where apt's downloads are kept.",
+)  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 

@@ -1,0 +1,58 @@
+"""What a person calls a list: its name, a generation of it, a file, or the one that is running."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from bootunion import dsse, systemlist, trust
+from bootunion.errors import BootunionError
+from bootunion.systemlist import SystemList
+
+from . import marking, reading
+from .store import Store
+
+RUNNING = "running"
+HELP = "LIST, LIST@GENERATION, `running` (what this machine booted) or a list's file"
+
+
+class Found(NamedTuple):
+    """A list that was found and whose signature holds. `stored`: it lies in the store."""
+
+    system: SystemList
+    signers: tuple[str, ...]
+    stored: bool
+
+
+def find(reference: str, store: Store, trusted: trust.Trust) -> Found:
+    """The list that `reference` means. Raises BootunionError name-invalid, or as the agent would.
+
+    A generation that is called `running` as a list's name is asked for as `running@N`.
+    """
+    if reference == RUNNING:
+        booted = marking.booted()
+        return Found(*reading.read_list(store, trusted, booted.name, booted.generation), True)
+    if "/" in reference or reference.endswith(".json"):
+        return _from_file(Path(reference), trusted)
+    name, at, number = reference.partition("@")
+    if systemlist.LIST_NAME.match(name) is None:
+        raise BootunionError("name-invalid", f"{name!r} is not the name of a list")
+    if at and systemlist.GENERATION.match(number) is None:
+        raise BootunionError("name-invalid", f"{number!r} is not the number of a generation")
+    return Found(*reading.read_list(store, trusted, name, int(number or 0)), True)
+
+
+def _from_file(path: Path, trusted: trust.Trust) -> Found:
+    subject = str(path)
+    try:
+        with path.open("rb") as file:
+            data = file.read(systemlist.MAX_SIZE + 1)
+    except OSError as error:
+        text = f"cannot be read: {error.strerror}"
+        raise BootunionError("file-missing", text, subject=subject) from None
+    if len(data) > systemlist.MAX_SIZE:
+        text = f"has more than {systemlist.MAX_SIZE} bytes"
+        raise BootunionError("file-invalid", text, subject=subject)
+    envelope = dsse.decode(data, subject=subject)
+    payload, signers = trust.open_envelope(trusted, trust.ROLE_LIST, envelope, subject=subject)
+    return Found(systemlist.decode(payload, subject=subject), signers, False)
