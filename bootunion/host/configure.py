@@ -17,7 +17,7 @@ _SYSUSERS = "/usr/bin/systemd-sysusers"
 _SETTING_UP = "Setting up "
 
 _MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-MOUNT_POINTS = {"dev": 0o755, "pkgs": 0o755, "proc": 0o555, "run": 0o755, "sys": 0o555,
+_MOUNT_POINTS = {"dev": 0o755, "pkgs": 0o755, "proc": 0o555, "run": 0o755, "sys": 0o555,
                  "tmp": 0o1777}  # fmt: skip
 # dpkg would have run base-passwd's first, because everything pre-depends on it in effect: it
 # makes /etc/passwd.
@@ -85,7 +85,7 @@ def make_skeleton(root: Path) -> None:
         if not (root / name).is_symlink():
             (root / "usr" / name).mkdir(parents=True, exist_ok=True)
             (root / name).symlink_to(f"usr/{name}")
-    for name, mode in MOUNT_POINTS.items():
+    for name, mode in _MOUNT_POINTS.items():
         (root / name).mkdir(exist_ok=True)
         (root / name).chmod(mode)
 

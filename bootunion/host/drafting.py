@@ -9,6 +9,7 @@ what composing always puts there.
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -17,7 +18,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from bootunion import manifest, systemlist, trust
-from bootunion.contents import DIRECTORY, Entry
+from bootunion.contents import Entry
 from bootunion.errors import BootunionError
 from bootunion.manifest import Manifest, Source
 from bootunion.package import Image
@@ -128,8 +129,9 @@ def _made_of(about: Description, entries: Sequence[Entry]) -> tuple[Layer, Gathe
 def _generated(system: System) -> tuple[Layer, Gathered]:
     """The generated layer, as far as it is always the same."""
     about = Description(f"{system.name}-generated", "draft", system.architecture)
-    made = {"": 0o755, **configure.MOUNT_POINTS}
-    entries = [Entry(path, DIRECTORY, mode, 0, 0) for path, mode in sorted(made.items())]
+    with tempfile.TemporaryDirectory() as name:
+        configure.make_skeleton(Path(name))
+        entries = packaging.entries_of(about.name, build.members(Path(name)))
     layer, known = _made_of(about, entries)
     assert known.manifest is not None
     source = Source("generated", "", "")
