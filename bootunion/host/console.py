@@ -125,10 +125,10 @@ def refusal(error: BootunionError) -> None:
     show_line(f"  {error.way_out}", where=err)
 
 
-def show_line(text: str, *, where: Console = out) -> None:
+def show_line(text: str, *, where: Console = out, style: str = "") -> None:
     """A line of text: broken between words on a terminal, whole otherwise."""
     if where.is_terminal:
-        where.print(text, markup=False, highlight=False, emoji=False)
+        where.print(text, markup=False, highlight=False, emoji=False, style=style)
     else:
         print(text, file=where.file, flush=True)
 

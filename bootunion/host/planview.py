@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 
 from bootunion import checks, operations
 from bootunion.listdiff import Difference, Moved
-from bootunion.systemlist import UPPER_NONE, SystemList
+from bootunion.systemlist import OPTIONAL, UPPER_NONE, SystemList
 
 from . import console, cost, planjson
 from .planning import Preview, Row
 
 _EXAMPLES = 3
-_COLUMNS = ["#", "package", "version", "size", "files", "wins", "loses", "need", "root hash"]
+_COLUMNS = ["#", "package", "version", "size", "files", "wins", "loses", "root hash"]
+_SHORT_HASH = 12  # as people tell commits apart; the whole hash is in the JSON
 _NUMBERS = ("#", "size", "files", "wins", "loses")
 
 
@@ -25,16 +26,19 @@ def show(found: Preview, denied: Sequence[str], *, every_path: bool) -> None:
     print()
     _show_facts(found)
     for one in sorted(found.findings, key=lambda one: _ORDER[one.severity]):
-        console.show_line(f"{one.severity:8} {planjson.text(one.path)}: {one.text} [{one.code}]")
+        console.show_line(f"{one.severity:8} {planjson.text(one.path)}: {one.text} [{one.code}]",
+                          style=_STYLES.get(one.severity, ""))  # fmt: skip
         if one.severity != checks.INFO and one.way_out:
             console.show_line(f"{'':8} {one.way_out}")
     for refusal in found.refusals:
         console.show_line(f"refused  {refusal} [{refusal.code}]")
+    good = found.boots and not denied
     for kind in denied:
         console.show_line(f"denied   {kind} was found, and --deny names it")
-    console.show_line(f"verdict  {_verdict(found)}")
+    console.show_line(f"verdict  {_verdict(found)}", style="bold green" if good else "bold red")
 
 
+_STYLES = {checks.FATAL: "red", checks.WARNING: "yellow"}
 _ORDER = {checks.FATAL: 2, checks.WARNING: 1, checks.INFO: 0}
 
 
@@ -59,6 +63,8 @@ def _show_stack(found: Preview) -> None:
 def _row(position: int, row: Row) -> list[str]:
     layer, known = row.layer, row.known
     name = f"{layer.name} (generated)" if row.generated else layer.name
+    if layer.need == OPTIONAL:
+        name += " (optional)"
     size = console.human_size(layer.image.size) if layer.image.size else ""
     counts = [str(number) if number else "" for number in (row.files, row.wins, row.loses)]
     if known.problem:
@@ -68,8 +74,8 @@ def _row(position: int, row: Row) -> list[str]:
     elif not layer.image.root_hash:
         state = "not made yet"
     else:
-        state = f"{layer.image.root_hash[:16]}…"
-    return [str(position), name, layer.version, size, *counts, layer.need, state]
+        state = layer.image.root_hash[:_SHORT_HASH]
+    return [str(position), name, layer.version, size, *counts, state]
 
 
 def _show_pairs(found: Preview) -> None:
