@@ -248,6 +248,16 @@ CODES: dict[str, Code] = {
         "Fewer trusted keys of the role have signed than the trust store asks for.",
         "Sign with a key of the trust store, or add the key to the machine's trust store.",
     ),
+    "source-failed": Code(
+        EXIT_FAILED,
+        "No source gave a file that is needed, or none gave it right.",
+        "What each source said stands in the sentence; name another one with --source.",
+    ),
+    "source-invalid": Code(
+        EXIT_INPUT,
+        "Text is no source of packages.",
+        "Give a directory, or an address that begins with file://, http:// or https://.",
+    ),
     "sources-missing": Code(
         EXIT_INPUT,
         "There is no apt source for a suite of the system.yaml.",

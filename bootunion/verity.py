@@ -88,7 +88,7 @@ def build_tree(blocks: Iterable[bytes], salt: bytes) -> Tree:
 
     Raises ValueError for a block of another size or when there is none.
     """
-    hash_block = _salted(salt)
+    hash_block = salted(salt)
     digests = []
     for block in blocks:
         if len(block) != BLOCK_SIZE:
@@ -109,7 +109,8 @@ def build_tree(blocks: Iterable[bytes], salt: bytes) -> Tree:
     return Tree(digests[0].hex(), salt.hex(), data_blocks, b"".join(reversed(levels)))
 
 
-def _salted(salt: bytes) -> Callable[[bytes], bytes]:
+def salted(salt: bytes) -> Callable[[bytes], bytes]:
+    """What hashes a block of a tree with this salt."""
     # Copying a state that has the salt in it saves hashing the salt for each block.
     start = hashlib.sha256(salt)
 

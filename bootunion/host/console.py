@@ -12,10 +12,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     Progress,
     SpinnerColumn,
     TaskID,
     TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 from rich.table import Column, Table
 
@@ -92,6 +95,46 @@ def progress() -> Iterator[Reporter]:
         reporter = _Bars(bars)
         yield reporter
         reporter.finish()
+
+
+class Transfer:
+    """A bar of bytes with their rate on a terminal, one line otherwise."""
+
+    def __init__(self, bars: Progress | None) -> None:
+        self._bars = bars
+        self._task: TaskID | None = None
+
+    def begin(self, packages: int, size: int) -> None:
+        """`packages` are to come, `size` bytes together."""
+        if self._bars is not None:
+            self._task = self._bars.add_task("fetching", total=size, name="")
+        elif packages:
+            print(f"fetching {packages} packages ({human_size(size)})", file=sys.stderr, flush=True)
+
+    def came(self, size: int) -> None:
+        """`size` bytes came until now."""
+        if self._bars is not None and self._task is not None:
+            self._bars.update(self._task, completed=size)
+
+    def done(self, name: str) -> None:
+        """A package is there."""
+        if self._bars is not None and self._task is not None:
+            self._bars.update(self._task, name=name)
+
+
+@contextlib.contextmanager
+def transfer() -> Iterator[Transfer]:
+    """The progress of bytes that come, on standard error."""
+    if not err.is_terminal:
+        yield Transfer(None)
+        return
+    columns = (
+        TextColumn("{task.description}"), BarColumn(bar_width=20), DownloadColumn(),
+        TransferSpeedColumn(), TimeRemainingColumn(),
+        TextColumn("[dim]{task.fields[name]}", table_column=Column(no_wrap=True, ratio=1)),
+    )  # fmt: skip
+    with Progress(*columns, console=err) as bars:
+        yield Transfer(bars)
 
 
 def show_json(value: object) -> None:

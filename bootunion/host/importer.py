@@ -7,7 +7,6 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -17,7 +16,7 @@ from bootunion import manifest, trust
 from bootunion.errors import BootunionError
 from bootunion.manifest import Manifest, Source
 
-from . import deb, interrupts, packaging
+from . import deb, interrupts, packaging, workers
 from .packaging import Sign
 from .store import Store
 
@@ -54,10 +53,10 @@ def import_each(
     """
     by_source = {one.source.sha256: one for one in known if one.source.kind == "deb"}
     results: dict[Path, Manifest | BootunionError | None] = dict.fromkeys(files)
-    workers = min(jobs or os.cpu_count() or 1, len(results)) or 1
+    count = min(jobs or os.cpu_count() or 1, len(results)) or 1
     # Where each core has a .deb of its own, more threads would only wait for each other.
-    threads = 1 if workers > 1 else 0
-    with _pool(workers) as pool:
+    threads = 1 if count > 1 else 0
+    with _pool(count) as pool:
         waiting: dict[Future[Manifest], Path] = {
             pool.submit(_import_one, file, store.path, signer, by_source, threads): file
             for file in sorted(results, key=_size, reverse=True)
@@ -95,14 +94,14 @@ def _all_of(errors: Sequence[BootunionError]) -> BootunionError:
 
 
 @contextlib.contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+def _pool(count: int) -> Iterator[ProcessPoolExecutor]:
     """A pool that, left by an exception, stops its workers' packages instead of finishing them.
 
     Begins with signals held back, so that none meets a worker that is not ready for it yet.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, interrupts.SIGNALS)
     try:
-        with ProcessPoolExecutor(workers, initializer=_start_worker) as pool:
+        with ProcessPoolExecutor(count, initializer=_start_worker) as pool:
             try:
                 yield pool
             except BaseException:
@@ -125,13 +124,7 @@ class _Worker:
 def _start_worker() -> None:
     interrupts.catch(_stop, again=_stop_again)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupts.SIGNALS)
-    threading.Thread(target=_follow, daemon=True).start()
-
-
-def _follow() -> None:
-    # When the parent is killed there is nobody left to hand out work, or to end this process.
-    multiprocessing.connection.wait([_parent()])
-    os.kill(os.getpid(), signal.SIGTERM)
+    workers.follow_parent()
 
 
 def _stop(*_: object) -> None:
@@ -149,14 +142,8 @@ def _stop_again(*_: object) -> None:
 
 
 def _leave_an_orphan() -> None:
-    if multiprocessing.connection.wait([_parent()], 0):
+    if multiprocessing.connection.wait([workers.parent()], 0):
         os._exit(1)
-
-
-def _parent() -> int:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    return parent.sentinel
 
 
 def _import_one(
