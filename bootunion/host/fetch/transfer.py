@@ -23,7 +23,7 @@ from bootunion.manifest import Manifest
 from bootunion.package import Image
 from bootunion.systemlist import Layer
 
-from .. import packaging, reading
+from .. import reading
 from ..store import Store, refusing_full_disk, unpack_contents
 from .sources import Source, SourceError
 
@@ -75,8 +75,7 @@ def bring(job: Job, count: Count) -> Manifest:
             if error.code == "disk-full":
                 part.unlink()  # what was fetched is worth less than room to breathe
             raise
-        # What is handed over is checked as a whole once more, from the disk.
-        packaging.check_image(part, job.layer.image, subject=stem)
+        # Each block was checked as it came, or as it was found, and nobody else has the lock.
         job.store.add(part, described, envelope, contents)
         return described
 
