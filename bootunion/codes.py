@@ -113,6 +113,21 @@ CODES: dict[str, Code] = {
         "A file is larger than its kind may be, so it was not read.",
         "Replace it: no valid file of this kind is that large.",
     ),
+    "hooks-conflict": Code(
+        EXIT_INPUT,
+        "A file that install-hooks would write or remove is not its own, or lies outside the root.",
+        "Remove the package or file that is in the way, or leave that component out.",
+    ),
+    "hooks-missing": Code(
+        EXIT_INPUT,
+        "This installation of bootunion does not hold the files of a component.",
+        "Install the distribution's package that has them, or bootunion from a wheel.",
+    ),
+    "hooks-record": Code(
+        EXIT_INPUT,
+        "The record of what install-hooks installed cannot be read.",
+        "Restore it from a backup, or remove it and the installed files by hand.",
+    ),
     "io-failed": Code(
         EXIT_FAILED,
         "The system refused to read or write a file or directory.",

@@ -1,4 +1,5 @@
-"""Makes the tables of docs/errors.md and the help texts of docs/cli.md from the code.
+"""Makes the tables of docs/errors.md, the help texts of docs/cli.md, and docs/man/bootunion.1's
+lists from the code.
 
 What stands before the mark in those files is written by hand. Run `.venv/bin/python
 scripts/make_docs.py`; with `--check` nothing is written, and the exit status says whether the files
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import make_man
 
 from bootunion import codes
 from bootunion.host.cli import cli
@@ -72,10 +74,13 @@ def usage() -> str:
 def main() -> int:
     check = "--check" in sys.argv[1:]
     stale = False
-    for name, made in (("errors.md", errors()), ("cli.md", usage())):
+    for name, made in (("errors.md", errors), ("cli.md", usage), ("man/bootunion.1", None)):
         path = TOP / "docs" / name
         before = path.read_text(encoding="utf-8")
-        after = f"{before.partition(MARK)[0]}{MARK}\n{made}"
+        if made is None:
+            after = make_man.page(before, STATUSES)
+        else:
+            after = f"{before.partition(MARK)[0]}{MARK}\n{made()}"
         if before != after:
             stale = True
             print(f"docs/{name} {'is out of date' if check else 'written'}")

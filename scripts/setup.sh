@@ -4,9 +4,9 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-packages="cpio cryptsetup-bin dpkg-dev e2fsprogs faketime fdisk gcc kmod libudev1
+packages="bash-completion cpio cryptsetup-bin dpkg-dev e2fsprogs faketime fdisk fish gcc kmod libudev1 mandoc
 python3 python3-cryptography python3-pyudev python3-venv qemu-system-x86 shellcheck squashfs-tools
-util-linux zstd"
+util-linux zsh zstd"
 
 missing=""
 for package in $packages; do

@@ -8,7 +8,7 @@ import click
 
 from bootunion.host import console
 
-from .options import FILE, json_option, store_option, trust_option
+from .options import FILE, json_option, list_names, store_option, trust_option
 
 
 @click.command(name="mark-good")
@@ -32,7 +32,8 @@ def mark_good(report: Path, store_path: Path, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("list_name", metavar="[LIST]", required=False, default="")
+@click.argument("list_name", metavar="[LIST]", required=False, default="",
+                shell_complete=list_names)  # fmt: skip
 @click.option("--blocks", is_flag=True, help="Also check every block of every package.")
 @store_option
 @trust_option
