@@ -1,5 +1,5 @@
 # The two commands of the README; each does all of its own set-up.
-.PHONY: demo test quick setup fuzz
+.PHONY: demo test quick setup fuzz packages-test
 
 setup:
 	@scripts/setup.sh
@@ -19,3 +19,10 @@ quick: setup
 FUZZ_RUNS ?= 1200000
 fuzz: setup
 	@scripts/fuzz.sh $(FUZZ_RUNS)
+
+# Packages for Debian, Arch and RPM, built, installed into clean roots, booted and removed. Half an hour;
+# installs the tools that build them.
+packages-test: setup
+	@scripts/setup-packages.sh
+	@$(if $(filter 0,$(shell id -u)),,sudo )env BOOTUNION_CACHE="$(BOOTUNION_CACHE)" \
+		.venv/bin/python -m pytest packaging/tests

@@ -1,0 +1,148 @@
+"""Packages as people get them: built, installed into a clean Debian 12, booted, taken away.
+
+Heavy: `make packages-test`. The images that the boots start are made by the tests before them.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import roots
+
+TOP = roots.TOP
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes roots, which needs root")
+HOOKS = ("--dracut", "--systemd", "--man", "--completion")
+_CLEARED = ["apt-get", "purge", "--yes", "--quiet", "--auto-remove"]
+
+
+def build(what: str, output: Path) -> list[Path]:
+    """The packages of the commit that is checked out."""
+    done = subprocess.run(
+        [TOP / f"packaging/build-{what}.sh", output], capture_output=True, text=True, check=False
+    )
+    (roots.BUILD / f"build-{what}.log").write_text(done.stdout + done.stderr)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    return sorted(output.iterdir())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _build_directory() -> None:
+    roots.BUILD.mkdir(parents=True, exist_ok=True)
+
+
+def test_debian_packages_install_and_leave_nothing_behind(tmp_path: Path) -> None:
+    debs = build("deb", tmp_path / "debs")
+    wanted = [deb for deb in debs if deb.name.startswith(("bootunion_", "bootunion-dracut_"))]
+    assert len(wanted) == 2
+    with roots.debian() as root:
+        root.run(["apt-get", "update", "--quiet"])
+        before = root.listing()
+        for deb in wanted:
+            (root.path / "tmp" / deb.name).write_bytes(deb.read_bytes())
+        root.run(["apt-get", "install", "--yes", "--quiet", "--no-install-recommends",
+                  *(f"/tmp/{deb.name}" for deb in wanted)])  # fmt: skip
+        assert root.run(["bootunion", "--version"]).stdout.startswith("bootunion, version ")
+        enabled = root.run(["systemctl", "is-enabled", "bootunion-good.service"],
+                           check=False).stdout  # fmt: skip
+        assert enabled.strip() in ("enabled", "static")
+        said = root.run(["bootunion", "install-hooks", "--man"], check=False).stderr
+        assert "[hooks-missing]" in said
+        installed = {path for path in root.listing() if "bootunion" in path}
+        for path in ("usr/share/man/man1/bootunion.1.gz",
+                     "usr/share/bash-completion/completions/bootunion",
+                     "usr/share/zsh/vendor-completions/_bootunion",
+                     "usr/share/fish/vendor_completions.d/bootunion.fish"):  # fmt: skip
+            assert path in installed
+        roots.make_image(root, "deb")
+        names = [deb.name.partition("_")[0] for deb in wanted]
+        root.run([*_CLEARED, *names])
+        left = roots.differences(before, root.listing())
+    own = [line for line in left if "bootunion" in line]
+    assert own == []
+    (roots.BUILD / "left-by-apt.txt").write_text("\n".join(left))
+    assert [line for line in left if not _of_others(line)] == []
+
+
+def _of_others(line: str) -> bool:
+    """What apt and the packages that bootunion depends on leave in any root."""
+    path = line[2:]
+    return path.startswith(("var/lib/dpkg/", "etc/ld.so.cache", "var/lib/systemd/"))
+
+
+def test_a_wheel_in_a_virtual_environment_and_its_hooks(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation",
+         "--wheel-dir", tmp_path, TOP], check=True,
+    )  # fmt: skip
+    wheel = next(tmp_path.glob("*.whl"))
+    with roots.debian() as root:
+        root.run(["apt-get", "update", "--quiet"])
+        # What the machine itself brings: the generator, and what runs in any initramfs.
+        root.run(["apt-get", "install", "--yes", "--quiet", "--no-install-recommends",
+                  "dracut-core", "python3-venv"])  # fmt: skip
+        before = root.listing()
+        _install_wheel(root, wheel)
+        done = root.run(["/opt/bootunion/bin/bootunion", "install-hooks", "--json"])
+        assert {one["did"] for one in json.loads(done.stdout)["files"]} == {"installed"}
+        assert root.run(["/opt/bootunion/bin/bootunion", "install-hooks"]).stdout.count(
+            "unchanged") > 10  # fmt: skip
+        enabled = root.run(["systemctl", "is-enabled", "bootunion-good.service"], check=False)
+        assert enabled.stdout.strip() in ("enabled", "static", "enabled-runtime")
+        roots.make_image(root, "wheel")
+        root.run(["/opt/bootunion/bin/bootunion", "install-hooks", "--remove"])
+        root.run(["rm", "-r", "/opt/bootunion"])
+        assert roots.differences(before, root.listing()) == []
+
+
+def _install_wheel(root: roots.Root, wheel: Path) -> None:
+    """Install a wheel into a clean virtual environment at /opt/bootunion.
+
+    Its dependencies are downloaded here: this machine's pip knows which index to ask.
+    """
+    place = root.path / "tmp/wheels"
+    subprocess.run(
+        [sys.executable, "-m", "pip", "download", "--quiet", "--dest", place, "--only-binary",
+         ":all:", "--python-version", "3.11", wheel], check=True,
+    )  # fmt: skip
+    root.run(["python3", "-m", "venv", "/opt/bootunion"])
+    root.run(["/opt/bootunion/bin/pip", "install", "--quiet", "--no-index", "--find-links",
+              "/tmp/wheels", f"/tmp/wheels/{wheel.name}"])  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["deb", "wheel"])
+def test_an_image_that_was_made_there_boots_the_list(kind: str) -> None:
+    image = roots.BUILD / f"{kind}.img"
+    assert image.exists(), "made by the test that installs"
+    assert "BOOTED" in roots.boots(image)
+
+
+def test_the_arch_package_holds_everything(tmp_path: Path) -> None:
+    package = next(one for one in build("arch", tmp_path / "arch") if "pkg.tar" in one.name)
+    said = subprocess.run(["tar", "-tf", package], capture_output=True, text=True, check=True)
+    _holds_all(said.stdout.splitlines())
+
+
+def test_the_rpm_packages_hold_everything(tmp_path: Path) -> None:
+    names = []
+    for package in build("rpm", tmp_path / "rpm"):
+        said = subprocess.run(["rpm", "-qlp", package], capture_output=True, text=True, check=True)
+        names += [line.removeprefix("/") for line in said.stdout.splitlines()]
+    _holds_all(names)
+
+
+def _holds_all(names: list[str]) -> None:
+    wanted = [
+        "usr/bin/bootunion", "usr/lib/dracut/modules.d/50bootunion/module-setup.sh",
+        "usr/lib/systemd/system/multi-user.target.wants/bootunion-good.service",
+        "usr/share/bash-completion/completions/bootunion",
+        "usr/share/zsh/site-functions/_bootunion",
+        "usr/share/fish/vendor_completions.d/bootunion.fish",
+    ]  # fmt: skip
+    pages = [f"usr/share/man/man{page.suffix[1:]}/{page.name}"
+             for page in (TOP / "docs/man").iterdir()]  # fmt: skip
+    for path in [*wanted, *pages]:
+        assert any(name in (path, f"{path}.gz") for name in names), path
+    assert any(name.endswith("-packages/bootunion/initrd/bootunion-run") for name in names)
