@@ -22,7 +22,6 @@ fuzz: setup
 
 # Packages for Debian, Arch and RPM, built, installed into clean roots, booted and removed. Half an hour;
 # installs the tools that build them.
-packages-test: setup
-	@scripts/setup-packages.sh
-	@$(if $(filter 0,$(shell id -u)),,sudo )env BOOTUNION_CACHE="$(BOOTUNION_CACHE)" \
-		.venv/bin/python -m pytest packaging/tests
+packages-test:
+	@scripts/setup.sh packages
+	@$(if $(filter 0,$(shell id -u)),,sudo )env CI="$(CI)" .venv/bin/python -m pytest packaging/tests

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds the Arch package of a commit (default: HEAD) with makepkg, into a directory.
 #     packaging/build-arch.sh OUTPUT [COMMIT]
-# On Debian too (package makepkg), where dependencies cannot be asked of pacman. makepkg refuses to
+# On Debian too (packages makepkg and pacman-package-manager), where dependencies cannot be asked of pacman. makepkg refuses to
 # run as root: it is then run as nobody, in a directory of nobody's.
 set -eu
 output=$(realpath -m "$1")
@@ -19,10 +19,10 @@ if [ "$(id -u)" = 0 ]; then
     as_user="setpriv --reuid=65534 --regid=65534 --clear-groups"
 fi
 skip=""
-command -v pacman > /dev/null || skip=--nodeps
+[ -e /etc/arch-release ] || skip=--nodeps
 cd "$work"
 # shellcheck disable=SC2086  # words are meant
-env -u VIRTUAL_ENV -u PYTHONPATH PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME="$work" \
+env -u VIRTUAL_ENV -u PYTHONPATH DEB_PYTHON_INSTALL_LAYOUT=deb_system PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME="$work" \
     PKGEXT=.pkg.tar.zst PACKAGER="bootunion developers" $as_user makepkg $skip --force
 mkdir -p "$output"
 cp "$work"/*.pkg.tar.zst "$output"

@@ -1,12 +1,18 @@
 #!/bin/sh
 # Installs what bootunion's demo and tests need on Debian 12: packages through apt-get, then a
-# virtual environment with locked versions. Does nothing where everything is there.
+# virtual environment with locked versions. Does nothing where everything is there. With the word
+# `packages` also what builds packages for Debian, Arch and RPM.
 set -eu
 cd "$(dirname "$0")/.."
 
 packages="bash-completion cpio cryptsetup-bin dpkg-dev e2fsprogs faketime fdisk fish gcc kmod libudev1 mandoc
 python3 python3-cryptography python3-pyudev python3-venv qemu-system-x86 shellcheck squashfs-tools
 util-linux zsh zstd"
+if [ "${1:-}" = packages ]; then
+    packages="$packages debhelper dh-python fakeroot lintian makepkg mmdebstrap pacman-package-manager
+        pybuild-plugin-pyproject python3-all python3-click python3-hatchling python3-pyroute2
+        python3-rich python3-yaml python3-zstandard rpm rpmlint"
+fi
 
 missing=""
 for package in $packages; do
