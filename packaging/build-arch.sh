@@ -22,8 +22,8 @@ skip=""
 [ -e /etc/arch-release ] || skip=--nodeps
 cd "$work"
 # shellcheck disable=SC2086  # words are meant
-env -u VIRTUAL_ENV -u PYTHONPATH DEB_PYTHON_INSTALL_LAYOUT=deb_system PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME="$work" \
-    PKGEXT=.pkg.tar.zst PACKAGER="bootunion developers" $as_user makepkg $skip --force
+env -u VIRTUAL_ENV -u PYTHONPATH DEB_PYTHON_INSTALL_LAYOUT=deb_system \
+    PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME="$work" PKGEXT=.pkg.tar.zst PACKAGER="bootunion developers <bootunion@localhost>" $as_user makepkg $skip --force
 mkdir -p "$output"
 cp "$work"/*.pkg.tar.zst "$output"
 if command -v namcap > /dev/null; then namcap PKGBUILD ./*.pkg.tar.zst; fi
