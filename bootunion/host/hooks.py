@@ -32,7 +32,8 @@ class _Place(NamedTuple):
     """Files of bootunion's own, and where a tool looks for them.
 
     `source` is a directory of bootunion's `share`, `checkout` the same one in a checkout. `target`
-    may hold the words of `_words`. `program` makes all files executable; shell scripts are.
+    may hold the words of `_words`. `program` makes all files executable; shell scripts are. `name`
+    is put before each file's own.
     """
 
     component: str
@@ -41,6 +42,7 @@ class _Place(NamedTuple):
     files: str
     target: str
     program: bool = False
+    name: str = ""
 
 
 # dracut looks at no other place. mkinitcpio and initramfs-tools have one for distributions and one
@@ -48,8 +50,15 @@ class _Place(NamedTuple):
 _PLACES = (
     _Place("dracut", "dracut-module", "dracut-module", "*/*", "/usr/lib/dracut/modules.d"),
     _Place("mkinitcpio", "mkinitcpio-hook", "mkinitcpio-hook", "*/*", "{initcpio}"),
-    _Place("initramfs-tools", "initramfs-tools", "initramfs-tools", "*/**/*",
+    _Place("mkinitcpio", "mkinitcpio-hook", "mkinitcpio-hook", "functions", "/usr/lib/bootunion",
+           name="mkinitcpio-"),
+    _Place("initramfs-tools", "initramfs-tools", "initramfs-tools", "hooks/*",
            "{initramfs_tools}", program=True),
+    _Place("initramfs-tools", "initramfs-tools", "initramfs-tools", "scripts/**/*",
+           "{initramfs_tools}", program=True),
+    # mkinitramfs looks at no other place for these.
+    _Place("initramfs-tools", "initramfs-tools", "initramfs-tools", "conf-hooks.d/*",
+           "/usr/share/initramfs-tools"),
     _Place("systemd", "systemd", "bootunion/share/systemd", "*", "{prefix}/lib/systemd/system"),
     _Place("man", "man", "docs/man", "*.[1-8]", "{prefix}/share/man/man{section}"),
     _Place("completion", "completion/bash", "bootunion/share/completion/bash", "*",
@@ -115,10 +124,11 @@ class Record(NamedTuple):
 
 
 def found_components(root: Path) -> tuple[str, ...]:
-    """The components that a root can use."""
+    """The components that a root can use, of those that there are files for."""
     return tuple(
         one for one in COMPONENTS
-        if one not in _SIGNS or any((root / sign[1:]).exists() for sign in _SIGNS[one])
+        if (one not in _SIGNS or any((root / sign[1:]).exists() for sign in _SIGNS[one]))
+        and any(_collect(one, DEFAULT_PREFIX, ""))
     )  # fmt: skip
 
 
@@ -158,7 +168,7 @@ def _collect(component: str, prefix: str, python: str) -> Iterator[tuple[str, Fi
             data = path.read_bytes()
             if python not in ("", _SYSTEM_PYTHON):
                 data = _STARTS.sub(python.encode().replace(b"\\", rb"\\") + rb"\1", data)
-            inner = path.relative_to(source).as_posix()
+            inner = place.name + path.relative_to(source).as_posix()
             yield f"{target}/{inner}", File(component, data, 0o755 if executable else 0o644)
             if component == "systemd":
                 # Part of what is installed, so that nothing has to be enabled: on a machine that was
