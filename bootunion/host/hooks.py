@@ -171,8 +171,8 @@ def _collect(component: str, prefix: str, python: str) -> Iterator[tuple[str, Fi
             inner = place.name + path.relative_to(source).as_posix()
             yield f"{target}/{inner}", File(component, data, 0o755 if executable else 0o644)
             if component == "systemd":
-                # Part of what is installed, so that nothing has to be enabled: on a machine that was
-                # not booted from a list it does nothing.
+                # Installed with it, so that nothing has to be enabled: on a machine that was not
+                # booted from a list the unit does nothing.
                 wanted = f"{target}/multi-user.target.wants/{inner}"
                 yield wanted, File(component, link=f"../{inner}")
 
