@@ -127,22 +127,31 @@ def differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str
 
 
 def make_image(root: Root, name: str, *words: str) -> Path:
-    """An initramfs made by the root's own dracut, kept in the build directory."""
+    """An initramfs made by the root's own dracut, kept in the build directory.
+
+    The kernel and a disk with the store that it trusts lie beside it, for `boots`.
+    """
     _, release = tiny.kernel_tree()
     root.run([*DRACUT, *words, "--kver", release, "/tmp/initrd.img"])
     BUILD.mkdir(parents=True, exist_ok=True)
     image = BUILD / f"{name}.img"
     shutil.move(root.path / "tmp/initrd.img", image)
+    _keep_machine(image)
     return image
 
 
-def boots(image: Path, flags: str = "") -> str:
-    """Boot the small list with an image; the console, once the root's init has said its words."""
+def _keep_machine(image: Path) -> None:
     small = tiny.make()
-    disk = machine.store_disk(small.store, BUILD / f"{image.stem}.disk")
-    cmdline = f"root=LABEL=pkgs bootunion={tiny.LIST} bootunion.on-failure=poweroff {flags}"
-    log = BUILD / f"{image.stem}.console"
-    with machine.boot(small.kernel, image, cmdline, disk, log, memory=1024) as running:
+    machine.store_disk(small.store, image.with_suffix(".disk"))
+    shutil.copy(small.kernel, image.with_suffix(".vmlinux"))
+
+
+def boots(image: Path) -> str:
+    """Boot the small list with an image; the console, once the root's init has said its words."""
+    disk, kernel = image.with_suffix(".disk"), image.with_suffix(".vmlinux")
+    cmdline = f"root=LABEL=pkgs bootunion={tiny.LIST} bootunion.on-failure=poweroff"
+    log = image.with_suffix(".console")
+    with machine.boot(kernel, image, cmdline, disk, log, memory=1024) as running:
         running.wait_for("BOOTED generation=2 extra=here", 600)
         status = running.end(120)
         assert status == machine.SUCCESS << 1 | 1, running.console[-3000:]
