@@ -23,7 +23,7 @@ def test_tool_is_content(argv: list[str]) -> None:
 
 def test_shellcheck_is_content() -> None:
     scripts = [*TOP.glob("scripts/*.sh"), *TOP.glob("dracut-module/*/*.sh"), TOP / ".ci/run",
-               *TOP.glob("bootunion/initrd/bootunion-*")]  # fmt: skip
+               *TOP.glob("packaging/*.sh"), *TOP.glob("bootunion/initrd/bootunion-*")]  # fmt: skip
     done = subprocess.run(
         ["shellcheck", *map(str, scripts)], capture_output=True, text=True, check=False
     )
