@@ -28,8 +28,11 @@ CACHE = scenario.CACHE / "packages"
 BUILD = scenario.BUILD / "packages"
 SUITE = "bookworm"
 INCLUDE = ("e2fsprogs", "kmod", "systemd", "systemd-sysv", "udev", "zstd")
-DRACUT = ("dracut", "--force", "--no-hostonly", "--add", "bootunion", "--drivers",
-          scenario.DRIVERS)  # fmt: skip
+GENERATE = {
+    "dracut": ["dracut", "--force", "--no-hostonly", "--add", "bootunion", "--drivers",
+               scenario.DRIVERS, "--kver", "RELEASE", "/tmp/initrd.img"],
+    "initramfs-tools": ["mkinitramfs", "-o", "/tmp/initrd.img", "RELEASE"],
+}  # fmt: skip
 
 # Namespaces end with the command, and everything that was mounted and started with them.
 _ENTER = """
@@ -113,6 +116,7 @@ def debian() -> Iterator[Root]:
                         "--exclude=./dev/*"], check=True)  # fmt: skip
         shutil.copytree(tree / "lib/modules" / release, root / "usr/lib/modules" / release,
                         symlinks=True)  # fmt: skip
+        shutil.copy(tree / f"boot/config-{release}", root / "boot")
         shutil.copytree(small.keys / "trust", root / "etc/bootunion/trust")
         yield Root(root)
 
@@ -126,13 +130,13 @@ def differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str
     ]
 
 
-def make_image(root: Root, name: str, *words: str) -> Path:
-    """An initramfs made by the root's own dracut, kept in the build directory.
+def make_image(root: Root, name: str, generator: str) -> Path:
+    """An initramfs made by the root's own generator, kept in the build directory.
 
     The kernel and a disk with the store that it trusts lie beside it, for `boots`.
     """
     _, release = tiny.kernel_tree()
-    root.run([*DRACUT, *words, "--kver", release, "/tmp/initrd.img"])
+    root.run([word.replace("RELEASE", release) for word in GENERATE[generator]])
     BUILD.mkdir(parents=True, exist_ok=True)
     image = BUILD / f"{name}.img"
     shutil.move(root.path / "tmp/initrd.img", image)

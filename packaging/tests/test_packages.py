@@ -14,7 +14,7 @@ import roots
 
 TOP = roots.TOP
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes roots, which needs root")
-HOOKS = ("--dracut", "--systemd", "--man", "--completion")
+GENERATORS = ["dracut", *(["initramfs-tools"] if (TOP / "initramfs-tools").exists() else [])]
 _CLEARED = ["apt-get", "purge", "--yes", "--quiet", "--auto-remove"]
 
 
@@ -33,9 +33,14 @@ def _build_directory() -> None:
     roots.BUILD.mkdir(parents=True, exist_ok=True)
 
 
-def test_debian_packages_install_and_leave_nothing_behind(tmp_path: Path) -> None:
-    debs = build("deb", tmp_path / "debs")
-    wanted = [deb for deb in debs if deb.name.startswith(("bootunion_", "bootunion-dracut_"))]
+@pytest.fixture(scope="session")
+def debs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return build("deb", tmp_path_factory.mktemp("debs"))
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_debian_packages_install_and_leave_nothing_behind(debs: list[Path], generator: str) -> None:
+    wanted = [deb for deb in debs if deb.name.startswith(("bootunion_", f"bootunion-{generator}_"))]
     assert len(wanted) == 2
     with roots.debian() as root:
         root.run(["apt-get", "update", "--quiet"])
@@ -56,7 +61,7 @@ def test_debian_packages_install_and_leave_nothing_behind(tmp_path: Path) -> Non
                      "usr/share/zsh/vendor-completions/_bootunion",
                      "usr/share/fish/vendor_completions.d/bootunion.fish"):  # fmt: skip
             assert path in installed
-        roots.make_image(root, "deb")
+        roots.make_image(root, f"deb-{generator}", generator)
         names = [deb.name.partition("_")[0] for deb in wanted]
         root.run([*_CLEARED, *names])
         left = roots.differences(before, root.listing())
@@ -83,7 +88,7 @@ def test_a_wheel_in_a_virtual_environment_and_its_hooks(tmp_path: Path) -> None:
             "unchanged") > 10  # fmt: skip
         enabled = root.run(["systemctl", "is-enabled", "bootunion-good.service"], check=False)
         assert enabled.stdout.strip() in ("enabled", "static", "enabled-runtime")
-        roots.make_image(root, "wheel")
+        roots.make_image(root, "wheel", "dracut")
         root.run(["/opt/bootunion/bin/bootunion", "install-hooks", "--remove"])
         root.run(["rm", "-r", "/opt/bootunion"])
         assert roots.differences(before, root.listing()) == []
@@ -104,7 +109,7 @@ def _install_wheel(root: roots.Root, wheel: Path) -> None:
               "/tmp/wheels", f"/tmp/wheels/{wheel.name}"])  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["deb", "wheel"])
+@pytest.mark.parametrize("kind", [*(f"deb-{one}" for one in GENERATORS), "wheel"])
 def test_an_image_that_was_made_there_boots_the_list(kind: str) -> None:
     image = roots.BUILD / f"{kind}.img"
     assert image.exists(), "made by the test that installs"
