@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,20 @@ def test_removing_takes_exactly_that_away(root: Path) -> None:
     for directory in ("usr/local/share/man/man1", "usr/local/share/man", "usr/local/share",
                       "usr/local"):  # fmt: skip
         (root / directory).rmdir()
+    assert tree(root) == before
+
+
+@pytest.mark.parametrize(
+    "prefix, place", [("/", "share"), ("/opt//x/", "opt/x/share"), ("usr", "usr/share"),
+                      ("/usr/../opt", "opt/share")],
+)  # fmt: skip
+def test_each_way_to_write_a_prefix_can_be_removed_again(
+    root: Path, prefix: str, place: str
+) -> None:
+    before = tree(root)
+    install(root, "--man", "--prefix", prefix)
+    assert (root / place / "man/man1/bootunion.1").exists()
+    install(root, "--remove")
     assert tree(root) == before
 
 
@@ -230,7 +245,13 @@ def test_a_component_without_files_is_refused(monkeypatch: pytest.MonkeyPatch) -
     assert caught.value.code == "hooks-missing"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_without_permission_it_is_one_sentence(root: Path) -> None:
-    root.chmod(0o555)
-    assert "[io-failed]" in install(root, "--man", status=1).stderr
+def test_without_permission_it_is_one_sentence() -> None:
+    before = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o555)
+        argv = [BIN, "install-hooks", "--root", name, "--man"]
+        done = subprocess.run([*(before if os.geteuid() == 0 else []), *argv],
+                              capture_output=True, text=True, check=False)  # fmt: skip
+        assert done.returncode == 1
+        assert "[io-failed]" in done.stderr and "Traceback" not in done.stderr
+        assert list(Path(name).iterdir()) == []

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -49,7 +48,6 @@ def test_page_is_well_formed(page: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-@pytest.mark.skipif(shutil.which("groff") is None, reason="groff is not installed")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_groff_has_no_warning(page: Path) -> None:
     argv = ["groff", "-mandoc", "-Tutf8", "-ww", "-k", str(page)]

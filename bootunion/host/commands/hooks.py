@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def install_hooks(remove: bool, root: Path, prefix: str, python: Path | None, no
         done = hooks.remove(root, names or hooks.COMPONENTS)
     else:
         interpreter = hooks.own_python() if python is None else str(python.absolute())
-        place = "/" + prefix.strip("/")
+        place = os.path.normpath("/" + prefix.lstrip("/")).rstrip("/")
         files = hooks.collect(names or hooks.found_components(root), place, interpreter)
         done = hooks.install(root, files, record=not no_record)
     if as_json:
