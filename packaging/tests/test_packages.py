@@ -15,7 +15,10 @@ import roots
 TOP = roots.TOP
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes roots, which needs root")
 GENERATORS = ["dracut", *(["initramfs-tools"] if (TOP / "initramfs-tools").exists() else [])]
-_CLEARED = ["apt-get", "purge", "--yes", "--quiet", "--auto-remove"]
+# Also what is only recommended, and that by apt itself (ca-certificates, which python3-requests
+# brings).
+_CLEARED = ["apt-get", "purge", "--yes", "--quiet", "--auto-remove", "-o",
+            "APT::AutoRemove::RecommendsImportant=false"]  # fmt: skip
 
 
 def build(what: str, output: Path) -> list[Path]:
