@@ -27,12 +27,11 @@ KINDS = (WHITEOUT, OPAQUE, DIRECTORY_OVER_SYMLINK, TYPE, PRIVILEGE, CONTENT, MET
 """Every kind of a contested path, worst first."""
 
 _OPAQUE = ("trusted.overlay.opaque", b"y".hex())
-_MARKING = ("trusted.overlay.", "user.overlay.")
+_OWN = "trusted.overlay."
+_MARKING = (_OWN, "user.overlay.")
 _CAPABILITY = "security.capability"
 _PRIVILEGED = 0o6000  # setuid and setgid
 _MAX_SYMLINKS = 40  # as the kernel's MAXSYMLINKS
-_OWN = "trusted.overlay."
-_ESCAPE = "trusted.overlay.overlay."
 _AT_ONCE = 4096  # paths of a digest that are text at the same time
 
 
@@ -186,7 +185,9 @@ class _Merging:
         if entry.is_whiteout:
             return
         layer, kind = cause
-        if winner is not None and winner[0] != layer:
+        # Two directories would merge, but for the cause.
+        merging = winner is not None and winner[1].type == entry.type == DIRECTORY
+        if winner is not None and winner[0] != layer and not merging:
             layer, kind = winner[0], kind_of(winner[1], entry)
         self.contested.append(Contested(entry.path, layer, index, kind))
 
@@ -264,14 +265,7 @@ def privileges(entry: Entry) -> tuple[object, ...]:
 
 
 def shown_xattrs(entry: Entry) -> tuple[tuple[str, str], ...]:
-    """The attributes that the union shows: overlayfs keeps its own to itself.
-
-    An escaped one loses one level of its escape (overlayfs.rst, "Nesting overlayfs mounts").
-    """
+    """The attributes that the union shows: overlayfs keeps those that steer it to itself."""
     if not entry.xattrs:
         return ()
-    return tuple(sorted(
-        (name.replace(_ESCAPE, _OWN, 1), value)
-        for name, value in entry.xattrs
-        if not name.startswith(_OWN) or name.startswith(_ESCAPE)
-    ))  # fmt: skip
+    return tuple(one for one in entry.xattrs if not one[0].startswith(_OWN))
