@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from .contents import DIRECTORY, FILE, SYMLINK, Entry
+from .contents import CHARACTER, DIRECTORY, FILE, SYMLINK, Entry
 
 # What a shadowing does to the loser; a pair has the worst one that applies.
 WHITEOUT = "whiteout"  # a whiteout of the winner takes the path away
@@ -121,7 +121,7 @@ def _record(identity: str, entry: Entry) -> str:
 def merge(layers: Iterable[Iterable[Entry]]) -> Namespace:
     """Merge layers, top first, each with its entries sorted by path and its parents present.
 
-    Raises ValueError for a path that stands twice in a layer, or a root that is no directory.
+    Raises ValueError for a path that stands twice in a layer.
     """
     merging = _Merging()
     for index, entries in enumerate(layers):
@@ -139,6 +139,7 @@ class _Merging:
         self.paths: dict[str, tuple[int, Entry]] = {}
         # Directories of the union that layers further down no longer reach, and what ended them.
         self.closed: dict[str, _Cause] = {}
+        self.whiteouts: set[str] = set()
         self.contested: list[Contested] = []
         self.marks: dict[str, list[tuple[int, list[int]]]] = {}
 
@@ -149,14 +150,17 @@ class _Merging:
         for entry in entries:
             path = entry.path
             winner = paths.get(path)
-            if path in marks or entry.xattrs or entry.is_whiteout:
+            # Most entries are new and nothing special: only this is asked of them.
+            if entry.xattrs or entry.type == CHARACTER or path in marks:
                 self._mark(index, entry)
             if hidden and path and (cause := hidden.get(path.rpartition("/")[0])) is not None:
                 self._hide(index, entry, winner, cause)
                 if entry.type == DIRECTORY:
                     hidden[path] = cause
             elif winner is None:
-                self._give(index, entry)
+                paths[path] = (index, entry)
+                if entry.xattrs:
+                    self._close_opaque(index, entry)
             elif winner[0] == index:
                 raise ValueError(f"{path!r} stands twice in layer {index}")
             elif entry.type == DIRECTORY:
@@ -166,16 +170,10 @@ class _Merging:
             else:
                 self._lose(index, entry, winner)
 
-    def _give(self, index: int, entry: Entry) -> None:
-        if not entry.path and entry.type != DIRECTORY:
-            raise ValueError(f"the root of layer {index} is no directory")
-        self.paths[entry.path] = (index, entry)
-        self._close_opaque(index, entry)
-
     def _close_opaque(self, index: int, entry: Entry) -> None:
         # The root directories always merge: the kernel stacks them when it mounts, without a look
         # at this attribute (fs/overlayfs/super.c, ovl_get_root).
-        if entry.xattrs and entry.type == DIRECTORY and entry.path and _OPAQUE in entry.xattrs:
+        if entry.type == DIRECTORY and entry.path and _OPAQUE in entry.xattrs:
             self.closed[entry.path] = (index, OPAQUE)
 
     def _hide(
@@ -220,18 +218,22 @@ class _Merging:
         for _, losers in self.marks.get(entry.path, ()):
             if not entry.is_whiteout:
                 losers.append(index)
+        if entry.is_whiteout:
+            self.whiteouts.add(entry.path)
         if entry.is_whiteout or any(name.startswith(_MARKING) for name, _ in entry.xattrs):
             self.marks.setdefault(entry.path, []).append((index, []))
 
     def result(self) -> Namespace:
         """The namespace: the whiteouts have done their work and are no part of it."""
-        visible = {path: found for path, found in self.paths.items() if not found[1].is_whiteout}
+        for path in self.whiteouts:
+            if path in self.paths and self.paths[path][1].is_whiteout:
+                del self.paths[path]
         markers = sorted(
             Marker(path, layer, tuple(losers))
             for path, found in self.marks.items()
             for layer, losers in found
         )
-        return Namespace(visible, tuple(sorted(self.contested)), tuple(markers))
+        return Namespace(self.paths, tuple(sorted(self.contested)), tuple(markers))
 
 
 def kind_of(winner: Entry, loser: Entry) -> str:
