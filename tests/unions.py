@@ -25,7 +25,8 @@ _PATHS = (
 )  # fmt: skip
 _KINDS = (
     "directory", "directory", "directory", "opaque", "file", "file", "same", "setuid", "capable",
-    "symlink", "same-symlink", "whiteout", "whiteout", "fifo", "null", "block", "marked",
+    "not-opaque", "symlink", "same-symlink", "whiteout", "whiteout", "fifo", "null", "block",
+    "marked",
 )  # fmt: skip
 OPAQUE = "trusted.overlay.opaque"
 _OPAQUE = (OPAQUE, b"y".hex())
@@ -67,7 +68,7 @@ LAYERS = st.lists(
 
 
 def is_directory(node: Node) -> bool:
-    return node.kind in ("directory", "opaque")
+    return node.kind in ("directory", "opaque", "not-opaque")
 
 
 def probe(layer: int) -> str:
@@ -89,8 +90,10 @@ def entries_of(number: int, tree: dict[str, Node]) -> list[Entry]:
 def _entry(number: int, path: str, node: Node) -> Entry:  # noqa: PLR0911
     entry = Entry(path, contents.FILE, node.mode, node.owner, node.owner)
     name = node.kind
-    if name in ("directory", "opaque"):
-        xattrs = (_OPAQUE,) if name == "opaque" else ()
+    if is_directory(node):
+        # "x" says to Linux 6.7 and later that files with another attribute are whiteouts.
+        value = {"opaque": b"y", "not-opaque": b"x"}.get(name)
+        xattrs = ((OPAQUE, value.hex()),) if value else ()
         return entry._replace(type=contents.DIRECTORY, xattrs=xattrs)
     if name in ("symlink", "same-symlink"):
         target = "b" if name == "same-symlink" else f"{number}/{path}"
