@@ -3,9 +3,9 @@
     .venv/bin/python bench/packages.py     makes it and says where it lies
 
 The packages are the first 500 of bench/packages.txt that the machine's own apt sources (Debian 12)
-have, in their order: what the demo has, and what many people have besides, 200,000 paths in all; the
-last names of the file stand in for kernels that the archive has dropped. None is configured; 500
-layers are all that overlayfs takes, so there is no generated one.
+have, in their order: what the demo has, and what many people have besides, 200,000 paths in all;
+the last names of the file stand in for kernels that the archive has dropped. None is configured;
+500 layers are all that overlayfs takes, so there is no generated one.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
     sudo .venv/bin/python bench/union.py [STORE TRUST LIST]     (`make union-walk`)
 
 The packages are mounted as they are, squashfs on loop devices, and united by overlayfs in a
-namespace of its own; each path's type, mode, owner, size, link target, device, attributes and
-content are compared. Without arguments the lists are the demo's and bench/packages.py's. Ends with
-0 when nothing differs.
+namespace of its own; each path's type, mode, owner, size, link target, device, attributes, time,
+content and winner are compared. Without arguments the lists are the demo's and bench/packages.py's.
+Ends with 0 when nothing differs.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from bootunion import comparing, merge, plan
 from bootunion.comparing import Difference
-from bootunion.contents import FILE
-from bootunion.host import namespace, reading, signing
+from bootunion.contents import DIRECTORY, FILE
+from bootunion.host import namespace, reading, signing, walking
 from bootunion.host.store import Store
+from bootunion.merge import Namespace
 
 TOP = Path(__file__).resolve().parents[1]
 _SHOWN = 20
@@ -42,6 +44,27 @@ class Walked(NamedTuple):
         return sum(self.types.values())
 
 
+def winners(merged: Namespace, root: Path) -> Iterator[Difference]:
+    """Paths that another layer gives than the plan says, as far as the kernel tells.
+
+    An overlay's files have their layer in the device number, or with `xino` in the upper half of
+    the inode number (overlayfs.rst, "Inode properties"); a squashfs has 32 bits of inode numbers. A
+    directory has neither, but as everything the time of its winner.
+    """
+    layers: dict[tuple[int, int], int] = {}
+    marks: dict[int, tuple[int, int]] = {}
+    for path, (layer, entry) in merged.paths.items():
+        status = os.lstat(root / path)
+        if int(status.st_mtime) != entry.mtime:
+            yield Difference(path, "time", str(entry.mtime), str(status.st_mtime))
+        if entry.type == DIRECTORY:
+            continue
+        mark = (status.st_dev, status.st_ino >> 32)
+        seen = layers.setdefault(mark, layer), marks.setdefault(layer, mark)
+        if seen != (layer, mark):
+            yield Difference(path, "winner", str((layer, mark)), str(seen))
+
+
 def walk(store: Path, trust: Path, name: str, work: Path) -> Walked:
     """Mount the current generation of a list below `work`, walk it and compare."""
     kept = Store(store)
@@ -55,9 +78,8 @@ def walk(store: Path, trust: Path, name: str, work: Path) -> Walked:
     steps = plan.for_namespace(system, str(work), upper="", verity=False)
 
     def look(root: Path) -> list[Difference]:
-        from bootunion.host import walking  # noqa: PLC0415
-
-        return list(comparing.compare(merged.paths, walking.walk(root)))
+        compared = comparing.compare(merged.paths, walking.walk(root))
+        return [*compared, *winners(merged, root)]
 
     differences = namespace.in_namespace(
         lambda: namespace.in_union(store, steps, work / "root", look)
