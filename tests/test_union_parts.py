@@ -1,6 +1,7 @@
 """The walk, the comparing, what is contested and the digest, each alone."""
 
 import errno
+import gc
 import os
 import stat
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from composing import needs_root
 from bootunion import comparing, contents, merge
 from bootunion.comparing import Difference, Unseen, compare
 from bootunion.contents import Entry
-from bootunion.host import namespace, walking
+from bootunion.host import gathering, namespace, walking
 from bootunion.initrd import mount
 from bootunion.merge import Contested
 
@@ -248,3 +249,16 @@ def test_what_the_kernel_does_not_show_is_named_and_the_walk_goes_on(tmp_path: P
         "", Unseen("closed", "directory", errno.EACCES, denied), "open", "open/x",
         Unseen("secret", "content", errno.EACCES, denied),
     ]  # fmt: skip
+
+
+def test_the_collector_rests_while_many_values_are_made_and_works_again_afterwards() -> None:
+    made: list[list[object]] = []
+    try:
+        with pytest.raises(KeyError), gathering.many_values():
+            assert not gc.isenabled()
+            made.append([])
+            raise KeyError
+        assert gc.isenabled()
+        assert not any(one is made for one in gc.get_objects())
+    finally:
+        gc.unfreeze()
