@@ -152,6 +152,10 @@ def test_what_does_not_matter_is_no_difference() -> None:
     label = (("security.selinux", "00"),)
     assert found(file("a"), file("a", xattrs=label)) == []
     assert found(file("a", xattrs=label), file("a")) == [("xattrs", "security.selinux=00", "")]
+    other = (("security.selinux", "01"),)
+    assert found(file("a", xattrs=label), file("a", xattrs=other)) == [
+        ("xattrs", "security.selinux=00", "security.selinux=01")
+    ]
 
 
 def test_missing_and_unexpected_paths_come_in_their_order() -> None:
@@ -193,6 +197,16 @@ def test_a_walk_says_everything_of_a_file(tmp_path: Path) -> None:
                   xattrs=(("user.x", "01"),))  # fmt: skip
     assert list(walking.walk(tmp_path))[1] == plain
     assert list(walking.walk(f"{tmp_path}/", content=False))[1] == plain._replace(digest="")
+
+
+@needs_root
+def test_overlayfs_s_own_attributes_are_shown_on_demand(tmp_path: Path) -> None:
+    os.setxattr(tmp_path, "trusted.overlay.opaque", b"y")
+    os.setxattr(tmp_path, "trusted.other", b"")
+    plain, whole = next(walking.walk(tmp_path)), next(walking.walk(tmp_path, overlay_xattrs=True))
+    assert isinstance(plain, Entry) and isinstance(whole, Entry)
+    assert plain.xattrs == (("trusted.other", ""),)
+    assert whole.xattrs == (("trusted.other", ""), OPAQUE)
 
 
 def test_a_root_that_is_not_there_is_named(tmp_path: Path) -> None:
