@@ -1,14 +1,17 @@
 # The two commands of the README; each does all of its own set-up.
-.PHONY: demo test quick setup fuzz packages-test
+.PHONY: demo test quick setup fuzz packages-test union union-walk bench-plan
+
+# Mounting, composing and the tests of them need root.
+AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo )
 
 setup:
 	@scripts/setup.sh
 
 demo: setup
-	@$(if $(filter 0,$(shell id -u)),,sudo )env INTERACTIVE=$(INTERACTIVE) .venv/bin/python qemu-tests/demo.py
+	@$(AS_ROOT)env INTERACTIVE=$(INTERACTIVE) .venv/bin/python qemu-tests/demo.py
 
 test: setup
-	@$(if $(filter 0,$(shell id -u)),,sudo )env CI="$(CI)" .venv/bin/python -m pytest
+	@$(AS_ROOT)env CI="$(CI)" .venv/bin/python -m pytest
 
 # Everything but the virtual machines.
 quick: setup
@@ -24,4 +27,17 @@ fuzz: setup
 # installs the tools that build them.
 packages-test:
 	@scripts/setup.sh packages
-	@$(if $(filter 0,$(shell id -u)),,sudo )env CI="$(CI)" .venv/bin/python -m pytest packaging/tests
+	@$(AS_ROOT)env CI="$(CI)" .venv/bin/python -m pytest packaging/tests
+
+# What the plan says of a union against overlayfs: random layers, UNION_CASES of them; then each path
+# of the demo and of 500 real packages (downloads 500 MB once).
+UNION_CASES ?= 2500
+union: setup
+	@$(AS_ROOT)env BOOTUNION_UNION_CASES=$(UNION_CASES) .venv/bin/python -m pytest -q -s tests/test_union.py
+
+union-walk: setup
+	@$(AS_ROOT).venv/bin/python bench/union.py
+
+# Time and memory of `bootunion plan` for 500 and 2,000 packages.
+bench-plan: setup
+	@.venv/bin/python bench/plan.py

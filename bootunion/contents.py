@@ -92,7 +92,7 @@ def decode(data: bytes, *, subject: str) -> Iterator[Entry]:
     before: str | None = None
     for number, line in enumerate(data.splitlines(), 1):
         try:
-            entry = _entry(json.loads(line))
+            entry = entry_of(json.loads(line.decode("utf-8")))
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             text = f"line {number} is not an entry: {error}"
             raise BootunionError("contents-invalid", text, subject=subject) from None
@@ -103,11 +103,13 @@ def decode(data: bytes, *, subject: str) -> Iterator[Entry]:
         yield entry
 
 
-_MAX_ID = (1 << 32) - 1
-_MAX_SIZE = (1 << 63) - 1
+MAX_ID = (1 << 32) - 1
+MAX_SIZE = (1 << 63) - 1
+MAX_MODE = 0o7777
 
 
-def _entry(raw: dict[str, object]) -> Entry:
+def entry_of(raw: dict[str, object]) -> Entry:
+    """The entry of a decoded line. Raises ValueError, TypeError or KeyError when it is none."""
     fields = dict(raw)
     if "device" in fields:
         fields["device"] = tuple(fields["device"])  # type: ignore[arg-type]
@@ -115,10 +117,17 @@ def _entry(raw: dict[str, object]) -> Entry:
         fields["xattrs"] = tuple(sorted(fields["xattrs"].items()))  # type: ignore[attr-defined]
     entry = Entry(**fields)  # type: ignore[arg-type]
     _check_types(entry)
-    parts = entry.path.split("/")
-    if entry.path and ("" in parts or "." in parts or ".." in parts):
+    if odd_path(entry.path):
         raise ValueError(f"path {entry.path!r}")
+    if not entry.path and entry.type != DIRECTORY:
+        raise ValueError("the root is no directory")
     return entry
+
+
+def odd_path(path: str) -> bool:
+    """Whether a path is not plain: has an empty part, "." or "..", or a NUL."""
+    parts = path.split("/")
+    return bool(path) and ("" in parts or "." in parts or ".." in parts or "\0" in path)
 
 
 def _check_types(entry: Entry) -> None:
@@ -129,8 +138,8 @@ def _check_types(entry: Entry) -> None:
         if type(text) is not str:
             raise TypeError(f"{text!r} is no text")
     for number, most in (
-        (entry.mode, 0o7777), (entry.uid, _MAX_ID), (entry.gid, _MAX_ID),
-        (entry.mtime, _MAX_SIZE), (entry.size, _MAX_SIZE),
+        (entry.mode, MAX_MODE), (entry.uid, MAX_ID), (entry.gid, MAX_ID),
+        (entry.mtime, MAX_SIZE), (entry.size, MAX_SIZE),
     ):  # fmt: skip
         if type(number) is not int or not 0 <= number <= most:
             raise ValueError(f"{number!r} is no number from 0 to {most}")
@@ -141,3 +150,5 @@ def _check_types(entry: Entry) -> None:
         raise TypeError(f"device {entry.device!r}")
     if not all(type(text) is str for pair in entry.xattrs for text in pair):
         raise TypeError(f"xattrs {entry.xattrs!r}")
+    if "\0" in entry.target or any("\0" in text for pair in entry.xattrs for text in pair):
+        raise ValueError("a NUL, which no file system can hold")

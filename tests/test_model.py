@@ -211,7 +211,11 @@ def test_the_first_layer_with_a_path_wins_and_a_file_ends_the_merging() -> None:
     bottom = [directory(""), directory("a"), Entry("a/x", contents.FILE, 0o644, 0, 0)]
     merged = merge.merge([top, middle, bottom])
     assert set(merged.paths) == {"", "a"}
-    assert [(one.path, one.kind) for one in merged.contested] == [("a", "type")]
+    assert merged.contested == (
+        merge.Contested("a", 0, 1, "directory-over-symlink"),
+        merge.Contested("a", 1, 2, "type"),
+        merge.Contested("a/x", 1, 2, "type"),
+    )
 
 
 def test_each_unit_that_a_list_names_is_asked_for_by_name() -> None:

@@ -74,3 +74,19 @@ def test_import_rule_would_notice() -> None:
     assert not allowed(TOP / "bootunion/plan.py", "bootunion.host.run")
     assert not allowed(TOP / "bootunion/initrd/agent.py", "subprocess")
     assert allowed(TOP / "bootunion/signature.py", "cryptography.exceptions")
+
+
+def test_the_agent_does_not_load_what_only_a_plan_needs() -> None:
+    """Contents and merging cost every boot their import, and an auditor their reading."""
+    waiting = sorted((TOP / "bootunion/initrd").glob("*.py"))
+    loaded: set[Path] = set()
+    while waiting:
+        path = waiting.pop()
+        loaded.add(path)
+        for name in imports(path):
+            found = (TOP / name.replace(".", "/")).with_suffix(".py")
+            if found.is_file() and found not in loaded:
+                waiting.append(found)
+    names = {path.stem for path in loaded}
+    assert {"plan", "systemlist", "executor"} <= names
+    assert not {"contents", "decoding", "merge", "comparing", "checks"} & names

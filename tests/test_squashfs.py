@@ -40,6 +40,12 @@ def nasty() -> Iterator[Member]:
     yield member("block", kind=tarfile.BLKTYPE, devmajor=259, devminor=300_000)
     yield member("link", kind=tarfile.SYMTYPE, linkname="\udcff\n\\", mode=0o777)
     yield member("long", kind=tarfile.SYMTYPE, linkname="x/" * 2000, mode=0o777)
+    targets = ["/usr/\u0151", "../\u0151", "./\u0151", "//" + "x" * 120, "/" * 101, ".\u0151",
+               "/\udcff", "/" + "x/" * 1999]  # fmt: skip
+    targets += ["/" + "x" * count for count in (98, 99, 100)]
+    for number, target in enumerate(targets):
+        yield member(f"link {number} " + "\u0151" * (number % 3 * 60), kind=tarfile.SYMTYPE,
+                     linkname=target, mode=0o777, uid=4_000_000_000 * (number % 2))  # fmt: skip
 
 
 @needs_root
@@ -106,6 +112,8 @@ REFUSED = {
     "256 bytes": ([member("é" * 128, b"")], "member-invalid"),
     "long directory": ([member("y" * 256 + "/f", b"")], "member-invalid"),
     "long path": ([member("/".join(["d" * 99] * 41), b"")], "member-invalid"),
+    "link that does not fit": ([member("l", kind=tarfile.SYMTYPE, linkname="/" + "x" * 120,
+                                       xattrs={"security.x": b"1"})], "member-invalid"),
     "link to nothing": ([member("l", kind=tarfile.SYMTYPE, linkname="")], "member-invalid"),
     "uid": ([member("f", b"", uid=(1 << 32) - 1)], "member-invalid"),
     "gid": ([member("f", b"", gid=1 << 32)], "member-invalid"),

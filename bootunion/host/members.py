@@ -146,8 +146,21 @@ class Recorder:
             entry = entry._replace(digest=hashed.state.hexdigest())
         else:
             info.size = 0
-            archive.addfile(info)
+            if info.issym() and _loses_its_front(info.linkname):
+                self._write_symlink(archive, info)
+            else:
+                archive.addfile(info)
         self.entries[path] = entry
+
+    def _write_symlink(self, archive: tarfile.TarFile, info: tarfile.TarInfo) -> None:
+        """Write a symlink in GNU tar's way, which has no attributes."""
+        if info.pax_headers:
+            self._refuse(info.name, "is a symlink with attributes and a target that does not fit")
+        usual, archive.format = archive.format, tarfile.GNU_FORMAT
+        try:
+            archive.addfile(info)
+        finally:
+            archive.format = usual
 
     def _entry(self, info: tarfile.TarInfo) -> Entry:
         kind = _TYPES.get(info.type)
@@ -226,6 +239,12 @@ def _parents(path: str) -> Iterator[str]:
 
 def _same_symlink(one: Entry, other: Entry) -> bool:
     return one.type == contents.SYMLINK and one.target == other.target
+
+
+def _loses_its_front(target: str) -> bool:
+    # What the plain header has no room for goes into a pax header, and of a target in one of those
+    # sqfstar (4.5.1) takes a leading "/", "./" or "../" off.
+    return target.startswith(("/", ".")) and (len(_bytes(target)) > 100 or not target.isascii())
 
 
 class _Hashed:

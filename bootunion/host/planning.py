@@ -19,7 +19,7 @@ from bootunion.manifest import Manifest
 from bootunion.merge import Namespace
 from bootunion.systemlist import Layer, SystemList
 
-from . import reading
+from . import gathering, reading
 from .store import Store
 
 
@@ -145,7 +145,8 @@ def preview(
             known.append(one._replace(entries=()))
             yield one.entries
 
-    merged = merge.merge(each())
+    with gathering.many_values():
+        merged = merge.merge(each())
     wins = Counter(layer for layer, _ in merged.paths.values())
     loses = Counter(layer for _, layer in {(one.path, one.loser) for one in merged.contested})
     rows = tuple(

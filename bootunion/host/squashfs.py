@@ -12,6 +12,8 @@ was found about 4.5.1 (Debian 12), each held by a test in tests/test_squashfs.py
 - it cuts names after 256 bytes, device numbers after 12 and 20 bits, user ids after 32 bits
   and drops attributes outside user., trusted. and security., all with exit status 0, and it
   crashes on a hard link to a later name: `members` refuses these;
+- of a symlink's target in a pax header it takes a leading "/", "./" or "../" off: `members` writes
+  those in GNU tar's way;
 - of two entries for a directory it keeps the first; one that comes after the directory's
   contents counts, too;
 - looking for duplicate files is a race (`-no-duplicates`); without it the same bytes come out

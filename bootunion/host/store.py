@@ -22,7 +22,7 @@ from pathlib import Path
 
 import zstandard
 
-from bootunion import contents, dsse, manifest, package, systemlist
+from bootunion import contents, decoding, dsse, manifest, package, systemlist
 from bootunion.contents import Entry
 from bootunion.errors import BootunionError
 from bootunion.initrd.store import Store as Reader
@@ -239,4 +239,4 @@ def unpack_contents(data: bytes, described: Manifest) -> list[Entry]:
         lines = zstandard.ZstdDecompressor().decompress(data)
     except zstandard.ZstdError as error:
         raise BootunionError("contents-invalid", str(error), subject=name) from None
-    return list(contents.decode(lines, subject=name))
+    return decoding.decode(lines, subject=name)
