@@ -1,4 +1,4 @@
-"""Makes the tables of docs/errors.md and the help texts of docs/cli.md from the code.
+"""Makes the tables of docs/errors.md and docs/plan.md, and docs/cli.md's help texts, from the code.
 
 What stands before the mark in those files is written by hand. Run `.venv/bin/python
 scripts/make_docs.py`; with `--check` nothing is written, and the exit status says whether the files
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from bootunion import codes
+from bootunion import checks, codes
 from bootunion.host.cli import cli
 
 TOP = Path(__file__).resolve().parents[1]
@@ -69,10 +69,20 @@ def usage() -> str:
     return text
 
 
+def checked() -> str:
+    rows = [(f"`{name}`", one.severity, one.meaning, one.way_out)
+            for name, one in checks.CHECKS.items()]  # fmt: skip
+    return table(("code", "severity", "meaning", "way out"), rows)
+
+
 def main() -> int:
     check = "--check" in sys.argv[1:]
     stale = False
-    for name, made in (("errors.md", errors()), ("cli.md", usage())):
+    for name, made in (
+        ("errors.md", errors()),
+        ("cli.md", usage()),
+        ("plan.md", checked()),
+    ):
         path = TOP / "docs" / name
         before = path.read_text(encoding="utf-8")
         after = f"{before.partition(MARK)[0]}{MARK}\n{made}"

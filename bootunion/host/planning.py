@@ -155,10 +155,11 @@ def preview(
             zip(system.layers, known, counts, strict=True)
         )
     )  # fmt: skip
+    manifests = [one.manifest for one in known]
     return Preview(
         system, signers, source, rows, merged,
-        checks.check(system, merged), refusals(system, kernel),
-        plan.for_boot(system, plan.Places()),
+        checks.check(system, merged, manifests, composed=source != SYSTEM_YAML),
+        refusals(system, kernel), plan.for_boot(system, plan.Places()),
     )  # fmt: skip
 
 
