@@ -160,6 +160,16 @@ def test_damaged_files_give_nothing_or_texts_within_bounds(
             assert len(encoded) < 100_000
 
 
+@pytest.mark.parametrize("wide", [True, False])
+@pytest.mark.parametrize("place", range(16, 176))
+def test_no_number_in_the_headers_is_taken_at_its_word(place: int, wide: bool) -> None:
+    seed = elves.elf("liba.so.1", interpreter=LOADER, wide=wide)
+    for value in (bytes(8), b"\xff" * 8, b"\xff" * 7 + b"\x7f", b"\0" * 7 + b"\x80"):
+        data = seed[:place] + value + seed[place + 8 :]
+        read(data)
+        read(data + bytes(5000))  # as a file that is recognised while it passes
+
+
 @pytest.mark.parametrize(
     "linking",
     ["[]", '"x"', "null", '{"machine":1}', '{"needed":"libc"}', '{"needed":[1]}', '{"other":""}',

@@ -119,7 +119,7 @@ def _elf(head: bytes) -> _Elf | None:
         one = struct.Struct(order + ("IIQQQQ" if wide else "IIIII"))
         if kind not in (_EXEC, _DYN) or head[4] not in (1, 2) or head[5] not in (1, 2):
             return None
-        if step < one.size or step * count > _MAX_HEADERS:
+        if step < one.size or step * count > _MAX_HEADERS or place > len(head):
             return None
         segments = []
         for index in range(count):
