@@ -33,6 +33,11 @@ CODES: dict[str, Code] = {
         "The agent met something that it does not know.",
         "This is a mistake in bootunion: please report it with the sentence.",
     ),
+    "approval-unmatched": Code(
+        EXIT_INPUT,
+        "An entry of `approve` in the system.yaml approves a shadowing that is not there.",
+        "Take the entry out, or correct it: `bootunion plan` shows what hides what.",
+    ),
     "apt-failed": Code(
         EXIT_FAILED,
         "apt could not resolve or download the packages.",

@@ -27,6 +27,33 @@ WHITEOUT_DEVICE = 0
 """Overlayfs takes a character device 0:0 for a whiteout (Documentation/filesystems/overlayfs)."""
 
 
+class Linking(NamedTuple):
+    """What a file needs of others before it can be run or loaded, as the file itself says.
+
+    `machine` is the ELF class and machine ("64-x86-64"; "" for a script, `LOADER_CACHE` for
+    ld.so.cache), `interpreter` the path in PT_INTERP or behind `#!`, `needed` the sonames in
+    DT_NEEDED, `soname` its own, `search` the directories of DT_RUNPATH or DT_RPATH with `$ORIGIN`
+    as it stands; for the cache the directories that it has libraries of (elf(5), ld.so(8)).
+    """
+
+    machine: str = ""
+    interpreter: str = ""
+    needed: tuple[str, ...] = ()
+    soname: str = ""
+    search: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, object]:
+        """The fields that are not empty."""
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in self._asdict().items()
+            if value
+        }
+
+
+LOADER_CACHE = "ld.so.cache"
+
+
 class Entry(NamedTuple):
     """One path of a package.
 
@@ -34,7 +61,7 @@ class Entry(NamedTuple):
     for anything but a file), `digest` the SHA-256 of a file's bytes, `target` a symlink's text,
     `device` (major, minor) of a device node, `xattrs` names with values in hex, `hard_link` the
     path of the first name of the same inode ("" for the first or only one). `mtime` is seconds
-    since 1970.
+    since 1970. `linking` is noted for ELF programs and libraries, scripts and ld.so.cache.
     """
 
     path: str
@@ -49,6 +76,7 @@ class Entry(NamedTuple):
     device: tuple[int, int] = (0, 0)
     xattrs: tuple[tuple[str, str], ...] = ()
     hard_link: str = ""
+    linking: Linking | None = None
 
     @property
     def is_whiteout(self) -> bool:
@@ -71,6 +99,8 @@ class Entry(NamedTuple):
             full["device"] = list(self.device)
         if self.xattrs:
             full["xattrs"] = dict(self.xattrs)
+        if self.linking is not None:
+            full["linking"] = self.linking.as_json()
         return full
 
 
@@ -115,6 +145,8 @@ def entry_of(raw: dict[str, object]) -> Entry:
         fields["device"] = tuple(fields["device"])  # type: ignore[arg-type]
     if "xattrs" in fields:
         fields["xattrs"] = tuple(sorted(fields["xattrs"].items()))  # type: ignore[attr-defined]
+    if "linking" in fields:
+        fields["linking"] = _linking(fields["linking"])
     entry = Entry(**fields)  # type: ignore[arg-type]
     _check_types(entry)
     if odd_path(entry.path):
@@ -128,6 +160,19 @@ def odd_path(path: str) -> bool:
     """Whether a path is not plain: has an empty part, "." or "..", or a NUL."""
     parts = path.split("/")
     return bool(path) and ("" in parts or "." in parts or ".." in parts or "\0" in path)
+
+
+def _linking(raw: object) -> Linking:
+    if type(raw) is not dict:
+        raise TypeError(f"linking {raw!r}")
+    lists = {key: raw[key] for key in ("needed", "search") if key in raw}
+    if not all(type(value) is list for value in lists.values()):
+        raise TypeError(f"linking {raw!r}")
+    found = Linking(**{**raw, **{key: tuple(value) for key, value in lists.items()}})
+    texts = (found.machine, found.interpreter, found.soname, *found.needed, *found.search)
+    if not all(type(text) is str for text in texts):
+        raise TypeError(f"linking {raw!r}")
+    return found
 
 
 def _check_types(entry: Entry) -> None:

@@ -1,5 +1,5 @@
-"""Makes the tables of docs/errors.md, the help texts of docs/cli.md, and docs/man/bootunion.1's
-lists from the code.
+"""Makes the tables of docs/errors.md and docs/plan.md, the help texts of docs/cli.md, and
+docs/man/bootunion.1's lists from the code.
 
 What stands before the mark in those files is written by hand. Run `.venv/bin/python
 scripts/make_docs.py`; with `--check` nothing is written, and the exit status says whether the files
@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 import make_man
 
-from bootunion import codes
+from bootunion import checks, codes
 from bootunion.host.cli import cli
 
 TOP = Path(__file__).resolve().parents[1]
@@ -71,10 +71,18 @@ def usage() -> str:
     return text
 
 
+def checked() -> str:
+    rows = [(f"`{name}`", one.severity, one.meaning, one.way_out)
+            for name, one in checks.CHECKS.items()]  # fmt: skip
+    return table(("code", "severity", "meaning", "way out"), rows)
+
+
 def main() -> int:
     check = "--check" in sys.argv[1:]
     stale = False
-    for name, made in (("errors.md", errors), ("cli.md", usage), ("man/bootunion.1", None)):
+    for name, made in (
+        ("errors.md", errors), ("cli.md", usage), ("plan.md", checked), ("man/bootunion.1", None),
+    ):  # fmt: skip
         path = TOP / "docs" / name
         before = path.read_text(encoding="utf-8")
         if made is None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import composing
 import hypothesis
 import pytest
+import small_system
 
 from bootunion.host import signing
 from bootunion.host.signing import Signer
@@ -34,6 +35,13 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture
 def signer(keys: Path) -> Signer:
     return Signer(keys / "package.key")
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory, keys: Path) -> small_system.Shop:
+    """A small system whose packages are real and whose programs are not."""
+    top = tmp_path_factory.mktemp("small")
+    return small_system.Shop(Store(top / "store").create(), Signer(keys / "package.key"), top)
 
 
 @pytest.fixture(scope="session")

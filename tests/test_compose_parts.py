@@ -93,7 +93,7 @@ def test_plan_refuses_markers_that_the_list_does_not_declare(marker: Entry) -> N
     merged = merge.merge([[root, marker], [root, THERE], [root, THERE]])
 
     def fatal(*shadowings: Shadowing) -> list[str]:
-        return [one.text for one in checks.check(system(shadowings), merged)
+        return [one.text for one in checks.check(system(shadowings), merged, (None,) * 3)
                 if one.code == "overlay-marker" and one.severity == checks.FATAL]  # fmt: skip
 
     middle, bottom = (Shadowing("/a", "top", name) for name in ("middle", "bottom"))
@@ -108,7 +108,7 @@ def test_plan_refuses_markers_that_the_list_does_not_declare(marker: Entry) -> N
 def test_a_marker_that_hides_nothing_is_refused_too() -> None:
     root = Entry("", contents.DIRECTORY, 0o755, 0, 0)
     merged = merge.merge([[root], [root], [root, WHITEOUT]])
-    found = checks.check(system(()), merged)
+    found = checks.check(system(()), merged, (None,) * 3)
     assert [one.severity for one in found if one.code == "overlay-marker"] == [checks.FATAL]
 
 

@@ -15,7 +15,17 @@ from bootunion.manifest import Manifest
 from bootunion.merge import Namespace
 from bootunion.systemlist import Layer, Shadowing, SystemList
 
-from . import apt, build, configure, generated, importer, namespace, packaging, reproducible
+from . import (
+    approving,
+    apt,
+    build,
+    configure,
+    generated,
+    importer,
+    namespace,
+    packaging,
+    reproducible,
+)
 from .configure import Progress
 from .packaging import Description
 from .sandbox import Sandbox
@@ -53,6 +63,8 @@ def compose(system: System, shop: Workshop, progress: Progress) -> SystemList:
     layers = tuple(_layer(one, system) for one in manifests)
     draft = _draft(system, shop, layers, created)
     below = merge.merge(shop.store.entries(one) for one in manifests)
+    # Before the scripts, which take longest; what they hide of packages needs no approval.
+    approving.check(system.approve, below, [one.name for one in manifests])
     extra = _generated(system, shop, draft, below, progress)
     complete = (extra, *manifests)
     merged = merge.merge(shop.store.entries(one) for one in complete)
@@ -60,7 +72,10 @@ def compose(system: System, shop: Workshop, progress: Progress) -> SystemList:
         layers=(_layer(extra, system), *layers),
         kernel=kernel_release(merged),
         namespace=merged.digest([one.image.root_hash for one in complete]),
-        shadowings=_shadowings(merged, complete),
+        shadowings=(
+            *_declared(merged, complete),
+            *approving.shadowings(system.approve, merged, [one.name for one in complete]),
+        ),
     )
     _publish(finished, shop)
     return finished
@@ -186,7 +201,7 @@ def _generated(
         )  # fmt: skip
 
 
-def _shadowings(merged: Namespace, complete: Sequence[Manifest]) -> tuple[Shadowing, ...]:
+def _declared(merged: Namespace, complete: Sequence[Manifest]) -> tuple[Shadowing, ...]:
     """What the generated layer takes away from packages, to be declared in the signed list."""
     return tuple(
         Shadowing(f"/{one.path}", complete[0].name, complete[loser].name)

@@ -16,6 +16,8 @@ from bootunion import contents
 from bootunion.contents import Entry
 from bootunion.errors import BootunionError
 
+from . import linking
+
 Member = tuple[tarfile.TarInfo, IO[bytes] | None]
 
 XATTR_PREFIX = "SCHILY.xattr."  # how GNU tar, star and squashfs-tools name them in pax headers
@@ -136,14 +138,14 @@ class Recorder:
                 return
             self._refuse(path, "is in it twice (in /usr, too, perhaps)", "path-conflict")
         if info.isreg():
-            hashed = _Hashed(file)
+            hashed = _Hashed(file, linking.Reader(path, entry.mode))
             try:
                 archive.addfile(info, hashed)
             except OSError as error:
                 if not hashed.ended:
                     raise
                 self._refuse(path, f"became shorter while it was read ({error})")
-            entry = entry._replace(digest=hashed.state.hexdigest())
+            entry = entry._replace(digest=hashed.state.hexdigest(), linking=hashed.reader.linking())
         else:
             info.size = 0
             if info.issym() and _loses_its_front(info.linkname):
@@ -248,10 +250,11 @@ def _loses_its_front(target: str) -> bool:
 
 
 class _Hashed:
-    """A file that hashes what is read from it."""
+    """A file that hashes what is read from it, and shows it to a reader."""
 
-    def __init__(self, file: IO[bytes] | None) -> None:
+    def __init__(self, file: IO[bytes] | None, reader: linking.Reader) -> None:
         self._file = file
+        self.reader = reader
         self.state = hashlib.sha256()
         self.ended = False
 
@@ -259,6 +262,7 @@ class _Hashed:
         data = self._file.read(size) if self._file else b""
         self.ended = len(data) < size
         self.state.update(data)
+        self.reader.update(data)
         return data
 
 

@@ -19,7 +19,8 @@ from bootunion.manifest import Manifest
 from bootunion.merge import Namespace
 from bootunion.systemlist import Layer, SystemList
 
-from . import gathering, reading
+from . import approving, gathering, reading
+from .approving import Approval
 from .store import Store
 
 
@@ -128,11 +129,12 @@ def _gather_one(store: Store, trusted: trust.Trust, layer: Layer) -> Gathered:
 
 def preview(
     system: SystemList, gathered: Iterable[Gathered], *, signers: tuple[str, ...] = (),
-    source: str = STORE, kernel: str = "",
+    source: str = STORE, kernel: str = "", approve: Sequence[Approval] = (),
 ) -> Preview:  # fmt: skip
     """Work out everything about booting `system`; `gathered` is in the order of its layers.
 
-    `kernel` is the release of the kernel that will run ("": the one that the list is for).
+    `kernel` is the release of the kernel that will run ("": the one that the list is for);
+    `approve` what composing would approve in the list.
     """
     known: list[Gathered] = []
     counts: list[tuple[int, int]] = []
@@ -147,6 +149,10 @@ def preview(
 
     with gathering.many_values():
         merged = merge.merge(each())
+    if approve:
+        names = [layer.name for layer in system.layers]
+        approved = approving.shadowings(approve, merged, names)
+        system = system._replace(shadowings=(*system.shadowings, *approved))
     wins = Counter(layer for layer, _ in merged.paths.values())
     loses = Counter(layer for _, layer in {(one.path, one.loser) for one in merged.contested})
     rows = tuple(
@@ -155,10 +161,11 @@ def preview(
             zip(system.layers, known, counts, strict=True)
         )
     )  # fmt: skip
+    manifests = [one.manifest for one in known]
     return Preview(
         system, signers, source, rows, merged,
-        checks.check(system, merged), refusals(system, kernel),
-        plan.for_boot(system, plan.Places()),
+        checks.check(system, merged, manifests, composed=source != SYSTEM_YAML),
+        refusals(system, kernel), plan.for_boot(system, plan.Places()),
     )  # fmt: skip
 
 

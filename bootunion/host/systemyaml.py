@@ -13,13 +13,16 @@ from bootunion import package, systemlist
 from bootunion.errors import BootunionError
 
 from . import mergedusr
+from .approving import Approval
 
 _KEYS = {
     "name": str, "architecture": str, "suites": list, "sources": str, "packages": list,
     "local": list, "optional": list, "upper": str, "commands": list, "floor": int, "expires": int,
     "allow-whiteouts": list, "tries": int, "corruption": str, "good-when": list,
+    "approve": list,
 }  # fmt: skip
 _LOCAL_KEYS = {"directory": str, "name": str, "version": str}
+_APPROVAL_KEYS = {"path": str, "winner": str, "loser": str}
 _REQUIRED = ("name", "suites", "packages")
 
 
@@ -52,6 +55,7 @@ class System(NamedTuple):
     tries: int = systemlist.DEFAULT_TRIES
     corruption: str = systemlist.EIO
     good_when: tuple[str, ...] = ("multi-user.target",)
+    approve: tuple[Approval, ...] = ()
 
 
 class _Loader(yaml.SafeLoader):
@@ -122,11 +126,14 @@ class _Reader:
                     raise self._wrong(f"`{key}` holds {item!r}, which is not a name")
         self._check_policy(values)
         local = tuple(self._local(item) for item in values.pop("local", ()))
-        whiteouts = tuple(self._root_path(item) for item in values.pop("allow-whiteouts", ()))
+        whiteouts = tuple(
+            self._root_path(item, "allow-whiteouts") for item in values.pop("allow-whiteouts", ())
+        )
+        approve = tuple(self._approval(item) for item in values.pop("approve", ()))
         texts: dict[str, Any] = {
             key.replace("-", "_"): tuple(value) if isinstance(value, list) else value
                  for key, value in values.items()}  # fmt: skip
-        system = System(**texts, local=local, allow_whiteouts=whiteouts)
+        system = System(**texts, local=local, allow_whiteouts=whiteouts, approve=approve)
         package.check_architecture(system.architecture, system.name)
         return system
 
@@ -145,11 +152,22 @@ class _Reader:
             if not isinstance(unit, str) or systemlist.UNIT.match(unit) is None:
                 raise self._wrong(f"`good-when` holds {unit!r}, which is not a systemd unit")
 
-    def _root_path(self, item: object) -> str:
+    def _root_path(self, item: object, key: str) -> str:
         parts = item.split("/") if isinstance(item, str) else []
         if len(parts) < 2 or parts[0] or any(part in ("", ".", "..") for part in parts[1:]):
-            raise self._wrong(f"`allow-whiteouts` holds {item!r}, which is not an absolute path")
+            raise self._wrong(f"`{key}` holds {item!r}, which is not an absolute path")
         return mergedusr.move("/".join(parts[1:]))
+
+    def _approval(self, item: object) -> Approval:
+        values = self._check(item, _APPROVAL_KEYS, "an entry of `approve`")
+        for key in _APPROVAL_KEYS:
+            if key not in values:
+                raise self._wrong(f"an entry of `approve` has no `{key}`")
+        for key in ("winner", "loser"):
+            package.check_name(values[key])
+        return Approval(
+            self._root_path(values["path"], "approve"), values["winner"], values["loser"]
+        )
 
     def _local(self, item: object) -> Local:
         if isinstance(item, str):

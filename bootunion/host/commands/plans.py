@@ -167,8 +167,9 @@ def _draft(place: _Place, path: Path) -> planning.Preview:
         progress = Progress(reporter.stage, reporter.step)
         draft = drafting.draft(system, place.store, place.trusted, place.cache, progress)
     return planning.preview(
-        draft.system, draft.gathered, source=planning.SYSTEM_YAML, kernel=place.kernel
-    )
+        draft.system, draft.gathered, source=planning.SYSTEM_YAML, kernel=place.kernel,
+        approve=system.approve,
+    )  # fmt: skip
 
 
 def _check_denied(deny: tuple[str, ...]) -> tuple[str, ...]:
