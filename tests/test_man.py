@@ -96,6 +96,7 @@ def test_each_kernel_parameter_is_described() -> None:
 
 def test_each_key_of_system_yaml_is_described() -> None:
     local = {f"local.{key}" for key in systemyaml._LOCAL_KEYS}
+    local |= {f"approve.{key}" for key in systemyaml._APPROVAL_KEYS}
     assert documented("bootunion-system.yaml.5", "KEYS") == set(systemyaml._KEYS) | local
 
 
