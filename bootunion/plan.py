@@ -6,6 +6,7 @@ unions in a namespace call `for_namespace`. Everything here is values in, values
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from . import operations as op
@@ -68,6 +69,11 @@ class Places(NamedTuple):
         """The directory of the private tmpfs that mounts are made in."""
         return f"{self.run}/bootunion/workspace"
 
+    @property
+    def upper(self) -> str:
+        """Where the running system's root can look at the upper."""
+        return f"{self.run}/bootunion/private/upper"
+
 
 def refusals(system: SystemList, machine: Machine) -> tuple[BootunionError, ...]:
     """Why this machine must not boot this list; empty when it may."""
@@ -96,6 +102,7 @@ def for_boot(system: SystemList, places: Places) -> tuple[Operation, ...]:
         *_layers(system, verity=True),
         *((op.MountTmpfs(upper),) if upper else ()),
         _overlay(system, root, upper),
+        *((op.KeepUpper(upper, places.upper),) if upper else ()),
         op.PlaceStore(root + STORE_MOUNT_POINT),
         op.WriteFile(f"{places.run}/{_KEEP_STORE_FILE}", _KEEP_STORE_MOUNTED),
         *_boot_complete(system, places),
@@ -131,6 +138,23 @@ def for_namespace(
         *_layers(system, verity=verity),
         _overlay(system, f"{workspace}/root", upper),
     )
+
+
+def for_running(
+    system: SystemList, workspace: str, left_out: Collection[str]
+) -> tuple[Operation, ...]:
+    """The operations that unite the running root's layers once more, without the upper.
+
+    As `for_namespace`, but each layer's dm-verity device is there already: the executor has to be
+    given it. `left_out` are the stems of packages that the machine was booted without.
+    """
+    present = [
+        (index, layer) for index, layer in enumerate(system.layers) if layer.stem not in left_out
+    ]
+    mounts = [op.MountImage(index, layer.name, layer.image.format) for index, layer in present]
+    lower = tuple((index, layer.image.root) for index, layer in present)
+    overlay = op.MountOverlay(f"{workspace}/root", lower, "")
+    return (op.PrepareWorkspace(workspace), *mounts, overlay)
 
 
 def _overlay(system: SystemList, path: str, upper: str) -> Operation:
