@@ -10,23 +10,38 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from bootunion import contents
-from bootunion.contents import Entry
+from bootunion import plan
+from bootunion.comparing import Unseen
+from bootunion.contents import DIRECTORY, Entry
 from bootunion.errors import BootunionError
 
-PLACE = Path("/run/bootunion/private/upper")
+from . import walking
+
+PLACE = Path(plan.Places().upper)
 _OPAQUE = "trusted.overlay.opaque"
 _OVERLAY = "trusted.overlay."
-_TYPES = {
-    stat.S_IFDIR: contents.DIRECTORY,
-    stat.S_IFREG: contents.FILE,
-    stat.S_IFLNK: contents.SYMLINK,
-    stat.S_IFCHR: contents.CHARACTER,
-    stat.S_IFBLK: contents.BLOCK,
-    stat.S_IFIFO: contents.FIFO,
-    stat.S_IFSOCK: "socket",
-}
+
+
+class Given(NamedTuple):
+    """What an upper gave when it was looked at: its paths, and those that end the merging."""
+
+    paths: frozenset[str]
+    closing: frozenset[str]
+
+    def __contains__(self, path: object) -> bool:
+        """Whether the root has `path` from the upper, or the upper hides it."""
+        if path in self.paths:
+            return True
+        if not self.closing:
+            return False
+        above = str(path)
+        while above:
+            above = above.rpartition("/")[0]
+            if above in self.closing:
+                return True
+        return False
 
 
 class Upper:
@@ -38,67 +53,62 @@ class Upper:
     def __init__(self, place: Path | None) -> None:
         """Raises BootunionError upper-missing."""
         self._place = place
-        if place is not None and not place.is_dir():
+        # An empty mount point is no upper: what the agent shows is a mount of its own.
+        if place is not None and not place.is_mount():
             text = "the agent that booted this machine left no view of the upper there"
             raise BootunionError("upper-missing", text, subject=str(place))
 
     def entries(self) -> Iterator[tuple[Entry, bool]]:
-        """Each path of the upper, parents first, and whether it is an opaque directory.
+        """Each path, sorted, and whether it is an opaque directory; digests are left out.
 
-        Sizes are those of files, digests are left out. What vanishes meanwhile is passed over.
+        Raises BootunionError io-failed. What vanishes meanwhile is passed over.
         """
         if self._place is None:
             return
-        waiting = [""]
-        while waiting:
-            path = waiting.pop()
-            try:
-                entry, opaque = self._entry(path)
-                yield entry, opaque
-                if entry.type == contents.DIRECTORY:
-                    names = sorted(os.listdir(self._place / path), reverse=True)
-                    waiting += [f"{path}/{name}" if path else name for name in names]
-            except (FileNotFoundError, NotADirectoryError):
+        for found in walking.walk(self._place, content=False, overlay_xattrs=True):
+            if isinstance(found, Unseen):
+                if not found.errno or os.path.lexists(self._place / found.path):
+                    raise BootunionError("io-failed", found.text, subject=f"/{found.path}")
                 continue
+            opaque = (_OPAQUE, b"y".hex()) in found.xattrs
+            own = tuple(one for one in found.xattrs if not one[0].startswith(_OVERLAY))
+            yield found._replace(xattrs=own), opaque and found.type == DIRECTORY
 
-    def _entry(self, path: str) -> tuple[Entry, bool]:
-        assert self._place is not None
-        place = self._place / path
-        status = place.lstat()
-        kind = _TYPES[stat.S_IFMT(status.st_mode)]
-        names = os.listxattr(place, follow_symlinks=False)
-        xattrs = tuple(
-            (name, os.getxattr(place, name, follow_symlinks=False).hex())
-            for name in sorted(names)
-            if not name.startswith(_OVERLAY)
-        )
-        node = kind in (contents.CHARACTER, contents.BLOCK)
-        entry = Entry(
-            path, kind, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid,
-            size=status.st_size if kind == contents.FILE else 0,
-            target=os.readlink(place) if kind == contents.SYMLINK else "",
-            device=(os.major(status.st_rdev), os.minor(status.st_rdev)) if node else (0, 0),
-            xattrs=xattrs,
-        )  # fmt: skip
-        opaque = _OPAQUE in names and os.getxattr(place, _OPAQUE, follow_symlinks=False) == b"y"
-        return entry, opaque
+    def given(self) -> Given:
+        """What the upper gives now."""
+        paths, closing = set(), set()
+        for entry, opaque in self.entries():
+            paths.add(entry.path)
+            if opaque or entry.type != DIRECTORY:
+                closing.add(entry.path)
+        return Given(frozenset(paths), frozenset(closing))
+
+    def gives(self, path: str) -> bool:
+        """Whether the upper gives or hides one path at this moment."""
+        if self._place is None:
+            return False
+        at = self._place
+        for part in path.split("/") if path else ():
+            # The root directories always merge (see `merge`).
+            if at != self._place and _is_opaque(at):
+                return True
+            at /= part
+            try:
+                mode = at.lstat().st_mode
+            except OSError:
+                return False
+            if not stat.S_ISDIR(mode):
+                return True
+        return True
 
     def path(self, path: str) -> Path:
         """Where a path of the upper can be read."""
         assert self._place is not None
         return self._place / path
 
-    def gives(self, path: str) -> bool:
-        """Whether the root has `path` from the upper now, or the upper hides it."""
-        if self._place is None:
-            return False
-        parts = path.split("/") if path else []
-        try:
-            for depth in range(len(parts)):
-                entry, opaque = self._entry("/".join(parts[:depth]))
-                if opaque or entry.type != contents.DIRECTORY:
-                    return True
-            self._entry(path)
-        except FileNotFoundError:
-            return False
-        return True
+
+def _is_opaque(directory: Path) -> bool:
+    try:
+        return os.getxattr(directory, _OPAQUE) == b"y"
+    except OSError:
+        return False  # it has no such attribute
