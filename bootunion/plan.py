@@ -6,7 +6,6 @@ unions in a namespace call `for_namespace`. Everything here is values in, values
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import NamedTuple
 
 from . import operations as op
@@ -140,21 +139,19 @@ def for_namespace(
     )
 
 
-def for_running(
-    system: SystemList, workspace: str, left_out: Collection[str]
-) -> tuple[Operation, ...]:
-    """The operations that unite the running root's layers once more, without the upper.
+def for_running(system: SystemList, workspace: str) -> tuple[Operation, ...]:
+    """The operations that unite the layers of a running root once more, without the upper.
 
-    As `for_namespace`, but each layer's dm-verity device is there already: the executor has to be
-    given it. `left_out` are the stems of packages that the machine was booted without.
+    As `for_namespace`, but each layer's device is there already: the executor has to be given it.
     """
-    present = [
-        (index, layer) for index, layer in enumerate(system.layers) if layer.stem not in left_out
-    ]
-    mounts = [op.MountImage(index, layer.name, layer.image.format) for index, layer in present]
-    lower = tuple((index, layer.image.root) for index, layer in present)
-    overlay = op.MountOverlay(f"{workspace}/root", lower, "")
-    return (op.PrepareWorkspace(workspace), *mounts, overlay)
+    return (
+        op.PrepareWorkspace(workspace),
+        *(
+            op.MountImage(index, layer.name, layer.image.format)
+            for index, layer in enumerate(system.layers)
+        ),
+        _overlay(system, f"{workspace}/root", ""),
+    )
 
 
 def _overlay(system: SystemList, path: str, upper: str) -> Operation:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from bootunion import contents
+from bootunion import comparing, contents
 from bootunion.contents import Entry
 
 from . import console, packaging, running
@@ -23,6 +23,9 @@ CONTENT = "content"  # other bytes, another link target, another type
 METADATA = "metadata"  # the same content with another mode, owner or attribute
 ADDED = "added"  # no package has the path
 COPIED = "unchanged"  # copied up, and still what the package has
+_OTHER_CONTENT = {
+    comparing.TYPE, comparing.SIZE, comparing.CONTENT, comparing.TARGET, comparing.DEVICE,
+}  # fmt: skip
 CHANGES = (REMOVED, CONTENT, METADATA, ADDED, COPIED)
 
 
@@ -75,20 +78,17 @@ class _Finder:
 
     def _compare(self, entry: Entry, known: tuple[int, Entry]) -> Iterator[Change]:
         layer, listed = known
-        what = differences(entry, listed)
-        if not what and entry.type == contents.FILE:
+        what = tuple(one.what for one in comparing.differences(listed, entry))
+        if not set(what) & _OTHER_CONTENT and entry.type == contents.FILE:
             digest = packaging.digest(self._upper.path(entry.path))
-            what = () if digest == listed.digest else ("content",)
+            what += () if digest == listed.digest else (comparing.CONTENT,)
         if entry.type == contents.DIRECTORY and not what:
             return  # it is there for what lies in it
-        if not what:
-            change = COPIED
-        elif {"type", "size", "content", "target", "device"} & set(what):
+        change = METADATA if what else COPIED
+        if set(what) & _OTHER_CONTENT:
             change = CONTENT
-        else:
-            change = METADATA
         yield Change(f"/{entry.path}", change, self._package(layer), what)
-        if "type" in what and listed.type == contents.DIRECTORY:
+        if comparing.TYPE in what and listed.type == contents.DIRECTORY:
             yield from self._hidden(entry.path, set())
 
     def _hidden(self, directory: str, seen: set[str]) -> Iterator[Change]:
@@ -114,16 +114,6 @@ class _Finder:
             if path in self._below:
                 return self._package(self._homes[path]) if path in self._homes else ""
         return ""
-
-
-def differences(entry: Entry, listed: Entry) -> tuple[str, ...]:
-    """Which fields of a path are not as its package has them; contents are not read for it."""
-    if entry.type != listed.type:
-        return ("type",)
-    fields = ["size", "target", "device", "uid", "gid", "xattrs"]
-    if entry.type != contents.SYMLINK:  # a symlink's mode means nothing on Linux
-        fields.append("mode")
-    return tuple(name for name in fields if getattr(entry, name) != getattr(listed, name))
 
 
 def as_json(machine: Running, changes: list[Change]) -> dict[str, object]:

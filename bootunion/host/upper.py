@@ -16,6 +16,7 @@ from bootunion import plan
 from bootunion.comparing import Unseen
 from bootunion.contents import DIRECTORY, Entry
 from bootunion.errors import BootunionError
+from bootunion.systemlist import UPPER_NONE, SystemList
 
 from . import walking
 
@@ -30,16 +31,15 @@ class Given(NamedTuple):
     paths: frozenset[str]
     closing: frozenset[str]
 
-    def __contains__(self, path: object) -> bool:
+    def has(self, path: str) -> bool:
         """Whether the root has `path` from the upper, or the upper hides it."""
         if path in self.paths:
             return True
         if not self.closing:
             return False
-        above = str(path)
-        while above:
-            above = above.rpartition("/")[0]
-            if above in self.closing:
+        while path:
+            path = path.rpartition("/")[0]
+            if path in self.closing:
                 return True
         return False
 
@@ -105,6 +105,11 @@ class Upper:
         """Where a path of the upper can be read."""
         assert self._place is not None
         return self._place / path
+
+
+def of(system: SystemList) -> Upper:
+    """The upper of the root that was booted from a list. Raises BootunionError upper-missing."""
+    return Upper(None if system.upper == UPPER_NONE else PLACE)
 
 
 def _is_opaque(directory: Path) -> bool:

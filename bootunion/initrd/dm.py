@@ -8,6 +8,9 @@ import os
 import struct
 from typing import NamedTuple
 
+UUID_PREFIX = "BOOTUNION-"
+"""What the uuid of a layer's device begins with; the root hash follows."""
+
 _CONTROL = "/dev/mapper/control"
 _IOCTL = 0xC138FD00  # _IOWR(DM_IOCTL 0xfd, nr, struct dm_ioctl of 312 = 0x138 bytes)
 _CREATE = 3

@@ -126,7 +126,7 @@ class Executor:
         )  # fmt: skip
         size = todo.data_blocks * verity.BLOCK_SIZE
         with dm.Control() as control:
-            path = control.create(name, f"BOOTUNION-{todo.root_hash}", "verity", table, size)
+            path = control.create(name, f"{dm.UUID_PREFIX}{todo.root_hash}", "verity", table, size)
         self._undo.callback(_quietly, _remove_verity, name)
         self._verity[todo.layer] = name
         self._devices[todo.layer] = path
