@@ -129,7 +129,7 @@ class _Look:
     def _tell(self, path: str) -> None:
         self._looked += 1
         if self._looked % _STEP == 0:
-            namespace.tell(f"/{path}")
+            namespace.tell("/".join(path.split("/")[:2]))
 
     def _seen(self, walked: Iterable[Entry | Unseen], given: Given) -> Iterator[Entry | Unseen]:
         """What the root shows and the upper does not give."""

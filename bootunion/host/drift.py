@@ -133,12 +133,21 @@ def _counts(changes: list[Change]) -> dict[str, int]:
 
 
 def show(machine: Running, changes: list[Change]) -> None:
-    """A table, grouped by package; each package is named once on a terminal."""
-    rows, before = [], None
+    """A table, grouped by package; each package is named once on a terminal.
+
+    An added directory stands for everything in it; `--json` has each path.
+    """
+    rows, before, inside = [], None, "\0"
     for one in changes:
+        if one.change == ADDED and one.path.startswith(inside):
+            continue
+        below = one.below
+        if one.change == ADDED:
+            inside = f"{one.path}/"
+            below = sum(other.path.startswith(inside) for other in changes)
         package = one.package or "(no package)"
         repeated = console.out.is_terminal and package == before
-        what = ", ".join(one.what) or (f"and {one.below} below it" if one.below else "")
+        what = ", ".join(one.what) or (f"and {below} below it" if below else "")
         rows.append(["" if repeated else package, one.change, one.path, what])
         before = package
     if rows:
