@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ from bootunion.errors import BootunionError
 from bootunion.merge import Namespace
 from bootunion.systemlist import Layer
 
-from . import checkroot_layers, console, namespace, packaging, running, walking
+from . import checkroot_layers, console, namespace, running, walking
 from .running import Running
 from .upper import Given, Upper
 
@@ -109,15 +109,14 @@ class _Look:
     def run(self) -> Seen:
         given = self._upper.given()
         bare = {path: one for path, one in self._expected.items() if not given.has(path)}
-        there = self._seen(walking.walk(self._bare, content=self._content), given)
+        there = self._noted(self._seen(given))
         differences = [
             # What came into the upper since it was looked at is no difference.
             one
             for one in comparing.compare(bare, there)
             if not self._upper.gives(one.path)
         ]
-        hidden = self._hidden(walking.walk(self._below, content=False))
-        differences += comparing.compare(self._expected, hidden)
+        differences += self._hidden(self._expected.keys() - bare.keys())
         wrong = {one.path for one in differences}
         same = (path for path in bare if path not in wrong)
         differences += self._other_layers(same)
@@ -131,38 +130,40 @@ class _Look:
         if self._looked % _STEP == 0:
             namespace.tell("/".join(path.split("/")[:2]))
 
-    def _seen(self, walked: Iterable[Entry | Unseen], given: Given) -> Iterator[Entry | Unseen]:
+    def _seen(self, given: Given) -> Iterator[Entry | Unseen]:
         """What the root shows and the upper does not give."""
-        for found in walked:
+        for found in walking.walk(self._bare, content=self._content):
             self._tell(found.path)
-            if given.has(found.path):
-                continue
-            if isinstance(found, Entry):
-                self._found[found.path] = found
-                self._read += found.size if found.digest else 0
-            yield found
-
-    def _hidden(self, walked: Iterable[Entry | Unseen]) -> Iterator[Entry | Unseen]:
-        """What the union without the upper shows, with the content of what the upper gives."""
-        for found in walked:
-            self._tell(found.path)
-            if isinstance(found, Unseen) or found.path in self._found:
+            if not given.has(found.path):
                 yield found
-                continue
-            whole: Entry | Unseen = found
-            if found.type == contents.FILE and self._content:
-                whole = self._with_content(found)
-            if isinstance(whole, Entry):
-                self._found[found.path] = whole
-            yield whole
 
-    def _with_content(self, found: Entry) -> Entry | Unseen:
+    def _hidden(self, paths: Set[str]) -> Iterator[Difference]:
+        """How the paths that the upper gives or hides differ below it."""
+        expected = {path: self._expected[path] for path in paths}
+        seen = walking.look(self._below, sorted(paths), content=self._content)
+        yield from comparing.compare(expected, self._noted(seen))
+        for path in paths:
+            if expected[path][1].type == contents.DIRECTORY:
+                yield from self._additional(path)
+
+    def _noted(self, found: Iterable[Entry | Unseen]) -> Iterator[Entry | Unseen]:
+        """What is found, noted and passed on."""
+        for one in found:
+            if isinstance(one, Entry):
+                self._found[one.path] = one
+                self._read += one.size if one.digest else 0
+            yield one
+
+    def _additional(self, directory: str) -> Iterator[Difference]:
+        """What no package has in a directory, below the upper."""
         try:
-            digest = packaging.digest(self._below / found.path)
-        except OSError as error:
-            return Unseen(found.path, "content", error.errno or 0, error.strerror or "")
-        self._read += found.size
-        return found._replace(digest=digest)
+            names = os.listdir(self._below / directory)
+        except OSError:
+            return  # said already
+        for name in names:
+            path = f"{directory}/{name}" if directory else name
+            if path not in self._expected:
+                yield Difference(path, comparing.UNEXPECTED, "", "")
 
     def _other_layers(self, paths: Iterable[str]) -> Iterator[Difference]:
         """Paths that the root has from another file system or inode than the union of the layers.
@@ -176,6 +177,7 @@ class _Look:
         for path in paths:
             if self._expected[path][1].type == contents.DIRECTORY:
                 continue
+            self._tell(path)
             try:
                 here, there = (os.lstat(place / path) for place in (self._bare, self._below))
             except OSError:
