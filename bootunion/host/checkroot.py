@@ -310,7 +310,8 @@ def as_json(machine: Running, seen: Seen, wanted: Wanted) -> dict[str, object]:
 
 def show(machine: Running, seen: Seen, wanted: Wanted) -> None:
     """What was found, for people; the refusal comes apart."""
-    for one in seen.differences[:_SHOWN]:
+    # A single one is all that the refusal says.
+    for one in seen.differences[: _SHOWN if len(seen.differences) > 1 else 0]:
         console.show_line(f"differs  /{one.path}: {describe(machine, one)}")
     if len(seen.differences) > _SHOWN:
         print(f"         … and {len(seen.differences) - _SHOWN} more; --json has all")

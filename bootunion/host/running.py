@@ -14,7 +14,7 @@ from bootunion.errors import BootunionError
 from bootunion.merge import Namespace
 from bootunion.systemlist import Layer, SystemList
 
-from . import marking, planview
+from . import marking, reading
 from .store import Store
 
 TRUST = Path("/run/bootunion/trust")
@@ -55,10 +55,10 @@ def read(store: Store, trusted: trust.Trust, report: Path, step: Callable[[str],
     """
     booted = marking.booted(str(report))
     left_out = frozenset(json.loads(booted.document).get("left_out", ()))
-    system, _ = planview.read_list(store, trusted, booted.name, booted.generation)
+    system, _ = reading.read_list(store, trusted, booted.name, booted.generation)
     listed = []
     for layer in system.layers:
-        listed.append(store.entries(planview.read_manifest(store, trusted, layer)))
+        listed.append(store.entries(reading.read_manifest(store, trusted, layer)))
         step(layer.name)
     merged = merge.merge(listed)
     digest = merged.digest([layer.image.root_hash for layer in system.layers])
