@@ -66,10 +66,11 @@ class Machine(NamedTuple):
         trusted = signing.read_trust(self.keys / "trust")
         return running.read(self.store, trusted, self.report, lambda _: None)
 
-    def boot(self, *, left_out: tuple[str, ...] = ()) -> None:
+    def boot(self, *, left_out: tuple[str, ...] = (), trust: int = 1) -> None:
         """Write the report of a boot."""
         facts = {"list": {"name": "small", "generation": 1, "floor": 1, "created": 1},
-                 "result": "assembled", "number": 1, "left_out": list(left_out)}  # fmt: skip
+                 "result": "assembled", "number": 1, "left_out": list(left_out),
+                 "trust": trust}  # fmt: skip
         self.report.write_text(json.dumps(facts))
 
 
@@ -349,6 +350,22 @@ def test_contents_that_do_not_make_the_signed_namespace_are_refused(machine: Mac
     with pytest.raises(BootunionError) as caught:
         machine.read()
     assert caught.value.code == "namespace-mismatch"
+
+
+def test_less_trust_than_the_boot_had_is_refused(machine: Machine) -> None:
+    machine.boot(trust=2)
+    with pytest.raises(BootunionError) as caught:
+        machine.read()
+    assert caught.value.code == "trust-rolled-back"
+
+
+def test_a_name_can_hold_anything_and_is_shown(machine: Machine, signer: Signer) -> None:
+    odd = "usr/a\n\x1b[1m\udcff\u0151"
+    images = replaced(machine, signer, "other", f"touch '{odd}'")
+    known, seen = looked(machine, shell("true"), images=images)
+    error = checkroot.verdict(known, seen)
+    assert error is not None and error.subject == "/usr/a\\n\\x1b[1m\\udcff\u0151"
+    assert str(error).isprintable()
 
 
 def test_an_upper_that_nobody_shows_is_refused(tmp_path: Path) -> None:

@@ -269,7 +269,7 @@ def verdict(machine: Running, seen: Seen) -> BootunionError | None:
     more = len({one.path for one in seen.differences}) - 1
     others = f"; {more} more paths differ" if more else ""
     text = f"{describe(machine, first)}{others}"
-    return BootunionError("root-differs", text, subject=f"/{first.path}")
+    return BootunionError("root-differs", text, subject=console.printable(f"/{first.path}"))
 
 
 def package(machine: Running, path: str) -> str:
@@ -282,8 +282,8 @@ def describe(machine: Running, one: Difference) -> str:
     """A difference as a part of a sentence."""
     name = package(machine, one.path)
     whose = f"of {name}" if name else "of no package"
-    said = f"{one.what}: {one.found or 'nothing'}"
-    return f"{whose}, {said} instead of {one.expected}" if one.expected else f"{whose}, {said}"
+    said = f"{whose}, {one.what}: {one.found or 'nothing'}"
+    return console.printable(f"{said} instead of {one.expected}" if one.expected else said)
 
 
 def as_json(machine: Running, seen: Seen, wanted: Wanted) -> dict[str, object]:
@@ -312,7 +312,7 @@ def show(machine: Running, seen: Seen, wanted: Wanted) -> None:
     """What was found, for people; the refusal comes apart."""
     # A single one is all that the refusal says.
     for one in seen.differences[: _SHOWN if len(seen.differences) > 1 else 0]:
-        console.show_line(f"differs  /{one.path}: {describe(machine, one)}")
+        console.show_line(f"differs  {console.printable(f'/{one.path}')}: {describe(machine, one)}")
     if len(seen.differences) > _SHOWN:
         print(f"         … and {len(seen.differences) - _SHOWN} more; --json has all")
     if seen.differences:

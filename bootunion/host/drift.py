@@ -148,7 +148,7 @@ def show(machine: Running, changes: list[Change]) -> None:
         package = one.package or "(no package)"
         repeated = console.out.is_terminal and package == before
         what = ", ".join(one.what) or (f"and {below} below it" if below else "")
-        rows.append(["" if repeated else package, one.change, one.path, what])
+        rows.append(["" if repeated else package, one.change, console.printable(one.path), what])
         before = package
     if rows:
         console.show_table(machine.name, ["package", "change", "path", "what"], rows)

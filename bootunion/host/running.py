@@ -49,12 +49,16 @@ class Running(NamedTuple):
 def read(store: Store, trusted: trust.Trust, report: Path, step: Callable[[str], None]) -> Running:
     """The list that the agent's report names, with every manifest and contents file checked.
 
-    Raises BootunionError: not-booted, what the agent or `bootunion plan` would say of the list, a
-    manifest or contents, and namespace-mismatch when they do not make the namespace that was
-    signed.
+    Raises BootunionError: not-booted, trust-rolled-back, what the agent or `bootunion plan` would
+    say of the list, a manifest or contents, and namespace-mismatch when they do not make the
+    namespace that was signed.
     """
     booted = marking.booted(str(report))
-    left_out = frozenset(json.loads(booted.document).get("left_out", ()))
+    facts = json.loads(booted.document)
+    left_out = frozenset(facts.get("left_out", ()))
+    if trusted.version < facts.get("trust", 0):
+        text = f"it leads to version {trusted.version}; the boot believed {facts['trust']}"
+        raise BootunionError("trust-rolled-back", text, subject="the trust store")
     system, _ = reading.read_list(store, trusted, booted.name, booted.generation)
     listed = []
     for layer in system.layers:
