@@ -309,6 +309,15 @@ def test_what_the_upper_hides_is_looked_at_below_it(machine: Machine, signer: Si
     assert seen.digest != machine.read().digest
 
 
+def test_what_no_package_has_is_found_in_a_directory_that_the_upper_hides(
+    machine: Machine, signer: Signer
+) -> None:
+    images = replaced(machine, signer, "tool", "echo x > usr/lib/tool/evil")
+    _, seen = looked(machine, shell("rm -r usr/lib/tool; mkdir usr/lib/tool"), images=images)
+    found = [(one.path, one.what) for one in seen.differences]
+    assert found == [("usr/lib/tool/evil", "unexpected")]
+
+
 def test_content_is_not_read_when_only_metadata_is_asked_for(
     machine: Machine, signer: Signer
 ) -> None:

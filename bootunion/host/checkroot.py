@@ -163,7 +163,9 @@ class _Look:
         for name in names:
             path = f"{directory}/{name}" if directory else name
             if path not in self._expected:
-                yield Difference(path, comparing.UNEXPECTED, "", "")
+                (found,) = walking.look(self._below, [path], content=False)
+                kind = found.type if isinstance(found, Entry) else found.text
+                yield Difference(path, comparing.UNEXPECTED, "", kind)
 
     def _other_layers(self, paths: Iterable[str]) -> Iterator[Difference]:
         """Paths that the root has from another file system or inode than the union of the layers.

@@ -17,9 +17,6 @@ from bootunion.systemlist import Layer, SystemList
 from . import marking, reading
 from .store import Store
 
-TRUST = Path("/run/bootunion/trust")
-"""Where the agent leaves the anchor that it booted with."""
-
 
 class Running(NamedTuple):
     """What a machine runs: `layers` are those that it was booted with, top first.

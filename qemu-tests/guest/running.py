@@ -72,7 +72,7 @@ def covered() -> None:
     aside.write_bytes(image("less").read_bytes())
     aside.rename(victim)
     tell("covered", bootunion("check-root", "--json", "--metadata-only"))
-    tell("doctor", bootunion("doctor", "--trust", "/run/bootunion/trust"))
+    tell("doctor", bootunion("doctor"))
     words("umount", "/usr/bin/curl")
 
 

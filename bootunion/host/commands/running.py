@@ -9,7 +9,7 @@ import click
 
 from bootunion.host import console
 
-from .options import DIRECTORY, FILE, json_option, store_option
+from .options import BOOTED_TRUST, DIRECTORY, FILE, json_option, store_option
 
 if TYPE_CHECKING:
     from bootunion.host.running import Running
@@ -18,9 +18,9 @@ _report_option = click.option(
     "--report", type=FILE, default=Path("/run/bootunion/boot.json"), show_default=True,
     help="The agent's report of this boot.",
 )  # fmt: skip
-# The initramfs is gone; the agent left the anchor that it booted with.
+# What this boot believed, whatever else the machine keeps.
 _trust_option = click.option(
-    "--trust", "trust_path", type=DIRECTORY, default=Path("/run/bootunion/trust"),
+    "--trust", "trust_path", type=DIRECTORY, default=BOOTED_TRUST,
     show_default=True, envvar="BOOTUNION_TRUST", show_envvar=True,
     help="Directory with trust.json.",
 )  # fmt: skip
