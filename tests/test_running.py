@@ -39,6 +39,7 @@ pytestmark = needs_root
 Result = TypeVar("Result")
 
 TREES: dict[str, dict[str, str | None]] = {  # None: a directory
+    "small-generated": {"usr/share/tool": None, "etc/ld.so.cache": "cache"},
     "tool": {"usr/bin/tool": "tool\n", "usr/share/tool/data": "data\n", "usr/share/tool/more": "m",
              "usr/lib/tool/a": "a", "usr/lib/tool/b": "b", "usr/lib/tool/deep/c": "c",
              "etc/tool.conf": "conf\n", "usr/share/same": "the same"},
@@ -51,12 +52,15 @@ SYMLINKS = {"usr/bin/alias": "tool"}
 
 
 class Machine(NamedTuple):
-    """A store with a signed list of three packages, and the directories of a machine."""
+    """A store with a signed list of four packages, and the directories of a machine."""
 
     top: Path
     store: Store
     keys: Path
     manifests: tuple[Manifest, ...]
+
+    def manifest(self, name: str) -> Manifest:
+        return next(one for one in self.manifests if one.name == name)
 
     @property
     def report(self) -> Path:
@@ -79,7 +83,7 @@ def package(store: Store, signer: Signer, name: str, tree: Path) -> Manifest:
         place = tree / path
         place.parent.mkdir(parents=True, exist_ok=True)
         if text is None:
-            place.mkdir()
+            place.mkdir(exist_ok=True)
         else:
             place.write_text(text)
     if name == "tool":
@@ -330,27 +334,28 @@ def test_content_is_not_read_when_only_metadata_is_asked_for(
 def test_the_same_file_from_another_layer_is_named(machine: Machine) -> None:
     # Nothing that can be read differs: only the order of two layers that both have it.
     names = [one.file_name for one in machine.manifests]
-    extra = (names[1], names[0], names[2])
+    other_way_round = (names[0], names[2], names[1], names[3])
 
     def work(root: Root) -> checkroot.Seen:
-        right = {0: root.devices[1], 1: root.devices[0], 2: root.devices[2]}
+        devices = root.devices
+        right = {0: devices[0], 1: devices[2], 2: devices[1], 3: devices[3]}
         return checkroot.check(
             machine.read(), Upper(root.upper), right,
             checkroot.Places(machine.store.path, root.path, machine.top),
             checkroot.Wanted(), lambda _: None,
         )  # fmt: skip
 
-    found = [(one.path, one.what) for one in on_root(machine, work, extra).differences]
+    found = [(one.path, one.what) for one in on_root(machine, work, other_way_round).differences]
     assert ("usr/share/same", checkroot.OTHER_LAYER) in found
     assert ("usr/bin/tool", "content") in found or ("usr/bin/tool", "size") in found
 
 
 def test_a_root_without_an_optional_package_is_what_the_list_allows(machine: Machine) -> None:
-    machine.boot(left_out=(machine.manifests[1].stem,))
+    machine.boot(left_out=(machine.manifest("other").stem,))
     names = tuple(one.file_name for one in machine.manifests if one.name != "other")
     known, seen = looked(machine, shell("true"), images=names)
     assert seen.differences == () and checkroot.verdict(known, seen) is None
-    assert known.left_out == (machine.manifests[1].stem,)
+    assert known.left_out == (machine.manifest("other").stem,)
     assert "usr/bin/other" not in known.merged.paths
 
 
