@@ -70,12 +70,11 @@ def is_listed(target: dm.Target, system: SystemList, layer: Layer) -> bool:
     if (target.start, target.length) != (0, image.data_blocks * verity.BLOCK_SIZE):
         return False
     words = target.text.split()
-    if len(words) < 3 or words[1] != words[2]:
-        return False
+    device = words[1] if len(words) > 1 else ""
     # The last resort of a boot goes without the list's `corruption`.
     return any(
         words == verity.table_line(
-            words[1], image.data_blocks, image.root_hash, image.salt,
+            device, image.data_blocks, image.root_hash, image.salt,
             options=verity.CORRUPTION_OPTIONS[corruption],
         ).split()
         for corruption in {system.corruption, EIO}
