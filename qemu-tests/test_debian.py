@@ -46,7 +46,8 @@ def test_a_change_underneath_the_running_root_is_named(debian: Debian) -> None:
         found = scenario.looks(running, "red")
         running.succeed()
     (scenario.BUILD / "underneath.json").write_text(json.dumps(found, indent=1))
-    for name, code, subject in (("another-device", "device-mismatch", "less_"),
+    assert found.pop("linear") != "taken"
+    for name, code, subject in (("another-table", "device-mismatch", "less_"),
                                 ("no-upper", "upper-missing", scenario.UPPER)):  # fmt: skip
         assert f"[{code}]" in found[name]["error"] and subject in found[name]["error"]
     assert [found[name]["status"] for name in found] == [4, 1, 4, 4, 4]
