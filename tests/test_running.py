@@ -122,8 +122,9 @@ class Root(NamedTuple):
 
 
 def on_root(
-    machine: Machine, work: Callable[[Root], Result], images: tuple[str, ...] = ()
-) -> Result:
+    machine: Machine, work: Callable[[Root], Result], images: tuple[str, ...] = (), *,
+    writable: bool = True,
+) -> Result:  # fmt: skip
     """Mount the machine's root, as the agent would, of `images` (default: the list's)."""
     names = images or tuple(one.file_name for one in machine.manifests)
 
@@ -141,9 +142,10 @@ def on_root(
             executor.execute((
                 op.PrepareWorkspace(str(space)),
                 *(op.MountImage(layer, names[layer], "squashfs") for layer in layers),
-                op.MountTmpfs(str(upper)),
-                op.MountOverlay(str(root), tuple((layer, "/") for layer in layers), str(upper)),
-                op.KeepUpper(str(upper), str(place)),
+                *((op.MountTmpfs(str(upper)),) if writable else ()),
+                op.MountOverlay(str(root), tuple((layer, "/") for layer in layers),
+                                str(upper) if writable else ""),
+                *((op.KeepUpper(str(upper), str(place)),) if writable else ()),
             ))  # fmt: skip
             return work(Root(root, place, devices))
 
@@ -388,7 +390,23 @@ def test_an_upper_that_nobody_shows_is_refused(tmp_path: Path) -> None:
     assert caught.value.code == "upper-missing"
 
 
-def test_a_read_only_root_has_no_drift(machine: Machine) -> None:
+def test_only_a_root_with_an_upper_shows_one(machine: Machine) -> None:
+    places = plan.Places()
+    for upper, shown in (("volatile", [places.upper]), ("none", [])):
+        steps = plan.for_boot(machine.read().system._replace(upper=upper), places)
+        assert [one.path for one in steps if isinstance(one, op.KeepUpper)] == shown
+
+
+def test_a_read_only_root_has_no_drift_and_is_checked(machine: Machine) -> None:
+    def work(root: Root) -> checkroot.Seen:
+        return checkroot.check(
+            machine.read(), Upper(None), root.devices,
+            checkroot.Places(machine.store.path, root.path, machine.top),
+            checkroot.Wanted(), lambda _: None,
+        )  # fmt: skip
+
+    seen = on_root(machine, work, writable=False)
+    assert (seen.differences, seen.digest) == ((), machine.read().digest)
     assert drift.find(machine.read(), Upper(None), lambda _: None) == []
 
 
