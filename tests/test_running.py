@@ -27,7 +27,7 @@ from bootunion.host.packaging import Description
 from bootunion.host.running import Running
 from bootunion.host.signing import Signer
 from bootunion.host.store import Store
-from bootunion.host.upper import Upper
+from bootunion.host.upper import Given, Upper
 from bootunion.initrd import dm, loop, mount
 from bootunion.initrd.executor import Executor
 from bootunion.initrd.store import Store as Reader
@@ -249,6 +249,24 @@ def test_a_root_is_what_its_list_says_whatever_the_upper_did(machine: Machine, l
     assert checkroot.verdict(known, seen) is None
 
 
+def test_what_changes_during_the_walk_is_no_difference(machine: Machine) -> None:
+    def work(root: Root) -> checkroot.Seen:
+        class Late(Upper):
+            def given(self) -> Given:
+                found = super().given()
+                shell(DRIFT)(root.path)
+                return found
+
+        return checkroot.check(
+            machine.read(), Late(root.upper), root.devices,
+            checkroot.Places(machine.store.path, root.path, machine.top),
+            checkroot.Wanted(), lambda _: None,
+        )  # fmt: skip
+
+    seen = on_root(machine, work)
+    assert (seen.differences, seen.digest) == ((), machine.read().digest)
+
+
 @pytest.mark.parametrize("drifting", ["true", DRIFT])
 def test_every_byte_is_read_once(machine: Machine, drifting: str) -> None:
     known, seen = looked(machine, shell(drifting))
@@ -450,7 +468,10 @@ def test_a_device_is_compared_with_the_list(text: str, corruption: str, listed: 
 
 def test_the_command_shows_drift(machine: Machine) -> None:
     def work(root: Root) -> list[tuple[int, str, str]]:
-        shell("echo x >> etc/tool.conf; rm usr/bin/other; echo x > etc/new")(root.path)
+        shell(
+            "echo x >> etc/tool.conf; rm usr/bin/other; echo x > etc/new; "
+            "mkdir srv; echo x > srv/a; echo x > srv/b"
+        )(root.path)
         mount.mount("x", "/run", "tmpfs")
         place = Path(plan.Places().upper)
         place.mkdir(parents=True)
@@ -472,7 +493,9 @@ def test_the_command_shows_drift(machine: Machine) -> None:
     assert "tool\tcontent\t/etc/tool.conf\tsize" in lines
     assert "(no package)\tadded\t/etc/new\t" in lines
     found = json.loads(as_json)
-    assert found["counts"] == {"removed": 1, "content": 1, "metadata": 0, "added": 1,
+    assert "(no package)\tadded\t/srv\tand 2 below it" in lines
+    assert "/srv/a" not in text and "/srv/a" in as_json
+    assert found["counts"] == {"removed": 1, "content": 1, "metadata": 0, "added": 4,
                                "unchanged": 0}  # fmt: skip
     assert found["changes"][0]["package"] == "other"
 

@@ -109,20 +109,18 @@ class _Look:
     def run(self) -> Seen:
         given = self._upper.given()
         bare = {path: one for path, one in self._expected.items() if not given.has(path)}
-        there = self._noted(self._seen(given))
-        differences = [
-            # What came into the upper since it was looked at is no difference.
-            one
-            for one in comparing.compare(bare, there)
-            if not self._upper.gives(one.path)
-        ]
-        differences += self._hidden(self._expected.keys() - bare.keys())
-        wrong = {one.path for one in differences}
-        same = (path for path in bare if path not in wrong)
-        differences += self._other_layers(same)
+        seen = list(comparing.compare(bare, self._noted(self._seen(given))))
+        # What came into the upper since it was looked at is no difference; it is looked at below.
+        late = {one.path for one in seen if self._upper.gives(one.path)}
+        for path in late:
+            self._found.pop(path, None)
+        differences = [one for one in seen if one.path not in late]
+        hidden = (self._expected.keys() - bare.keys()) | (late & self._expected.keys())
+        differences += self._hidden(hidden)
+        wrong = {one.path for one in differences} | late
+        differences += self._other_layers(path for path in bare if path not in wrong)
         return Seen(
-            len(self._found), len(self._expected) - len(bare), self._read, self._digest(),
-            tuple(differences),
+            len(self._found), len(hidden), self._read, self._digest(), tuple(differences)
         )  # fmt: skip
 
     def _tell(self, path: str) -> None:
