@@ -12,6 +12,7 @@ from composing import BOOTUNION, needs_root
 
 from bootunion import merge, plan, systemlist
 from bootunion import operations as op
+from bootunion.comparing import Difference
 from bootunion.errors import BootunionError
 from bootunion.host import (
     build,
@@ -400,6 +401,34 @@ def test_a_name_can_hold_anything_and_is_shown(machine: Machine, signer: Signer)
     error = checkroot.verdict(known, seen)
     assert error is not None and error.subject == "/usr/a\\n\\x1b[1m\\udcff\u0151"
     assert str(error).isprintable()
+
+
+def test_each_difference_is_a_sentence_that_names_the_package(machine: Machine) -> None:
+    known = machine.read()
+    path = "usr/bin/tool"
+    for one, sentence in (
+        (Difference(path, "content", "a", "b"), "tool: its content is b, the list says a"),
+        (Difference(path, "target", "", "b"), "tool: its target is b, the list says nothing"),
+        (Difference(path, "missing", "file", ""), "tool: it is not there"),
+        (Difference("x", "unexpected", "", "file"), "no package: the list has no such file there"),
+        (Difference(path, "unreadable", "file", "I/O error"), "tool: it cannot be read: I/O error"),
+        (Difference(path, "covered", "file", "tmpfs"), "tool: a mount (tmpfs) covers this file"),
+        (Difference(path, "other-layer", "tool", "inode 1"),
+         "tool: another layer than the list says gives it"),
+    ):  # fmt: skip
+        assert checkroot.describe(known, one) == sentence
+
+
+def test_a_bad_block_is_its_package_s(machine: Machine) -> None:
+    known = machine.read()
+    seen = checkroot.Seen(0, 0, 0, known.digest, ())
+    assert checkroot.verdict(known, seen) is None
+    bad = checkroot.with_bad_blocks(seen, [known.layers[2]])
+    error = checkroot.verdict(known, bad)
+    assert error is not None
+    assert error.message == f"other: dm-verity met a bad block of {known.layers[2].stem}"
+    shown = checkroot.as_json(known, bad, checkroot.Wanted())["differences"]
+    assert shown[0]["package"] == "other"  # type: ignore[index]
 
 
 def test_an_upper_that_nobody_shows_is_refused(tmp_path: Path) -> None:

@@ -238,10 +238,9 @@ def _covered(
             continue
         entry = merged.paths.get(at)
         if entry is not None and entry[1].type != contents.DIRECTORY:
-            yield Difference(at, COVERED, entry[1].type, f"a {kind} is mounted over it")
+            yield Difference(at, COVERED, entry[1].type, kind)
         elif below := paths.below(at):
-            text = f"a {kind} is mounted over {len(below)} paths"
-            yield Difference(at, COVERED, contents.DIRECTORY, text)
+            yield Difference(at, COVERED, f"{contents.DIRECTORY} of {len(below)}", kind)
 
 
 def steps(machine: Running) -> int:
@@ -252,8 +251,7 @@ def steps(machine: Running) -> int:
 def with_bad_blocks(seen: Seen, corrupted: Iterable[Layer]) -> Seen:
     """What was seen, and the packages of which dm-verity met a bad block; those come last."""
     found = tuple(
-        Difference("", CORRUPTED, "", f"dm-verity met a bad block of {layer.stem}")
-        for layer in corrupted
+        Difference("", CORRUPTED, layer.name, f"a bad block of {layer.stem}") for layer in corrupted
     )
     return seen._replace(differences=(*seen.differences, *found))
 
@@ -272,18 +270,31 @@ def verdict(machine: Running, seen: Seen) -> BootunionError | None:
     return BootunionError("root-differs", text, subject=console.printable(f"/{first.path}"))
 
 
-def package(machine: Running, path: str) -> str:
-    """Whose a path is, "" for nobody's."""
-    found = machine.merged.paths.get(path)
+def package(machine: Running, one: Difference) -> str:
+    """Whose a difference is, "" for nobody's."""
+    if one.what == CORRUPTED:
+        return one.expected
+    found = machine.merged.paths.get(one.path)
     return machine.layers[found[0]].name if found else ""
 
 
+_SENTENCES = {
+    comparing.MISSING: "it is not there",
+    comparing.UNEXPECTED: "the list has no such {found} there",
+    comparing.UNREADABLE: "it cannot be read: {found}",
+    COVERED: "a mount ({found}) covers this {expected}",
+    OTHER_LAYER: "another layer than the list says gives it",
+    CORRUPTED: "dm-verity met {found}",
+}
+
+
 def describe(machine: Running, one: Difference) -> str:
-    """A difference as a part of a sentence."""
-    name = package(machine, one.path)
-    whose = f"of {name}" if name else "of no package"
-    said = f"{whose}, {one.what}: {one.found or 'nothing'}"
-    return console.printable(f"{said} instead of {one.expected}" if one.expected else said)
+    """A difference as a sentence behind its path."""
+    sentence = _SENTENCES.get(one.what, "its {what} is {found}, the list says {expected}")
+    said = sentence.format(
+        what=one.what, found=one.found or "nothing", expected=one.expected or "nothing"
+    )
+    return console.printable(f"{package(machine, one) or 'no package'}: {said}")
 
 
 def as_json(machine: Running, seen: Seen, wanted: Wanted) -> dict[str, object]:
@@ -301,7 +312,7 @@ def as_json(machine: Running, seen: Seen, wanted: Wanted) -> dict[str, object]:
         "below_upper": seen.upper,
         "bytes": seen.read,
         "differences": [
-            {**one._asdict(), "path": f"/{one.path}", "package": package(machine, one.path)}
+            {**one._asdict(), "path": f"/{one.path}", "package": package(machine, one)}
             for one in seen.differences
         ],
         "error": error.as_json() if error else None,
