@@ -73,6 +73,11 @@ CODES: dict[str, Code] = {
         "A file is not a Debian package, or a damaged one.",
         "Download it again.",
     ),
+    "device-mismatch": Code(
+        EXIT_UNTRUSTED,
+        "A layer of the running root is not on the dm-verity device that its list asks for.",
+        "Restart the machine, and find out who replaced the device: only root can.",
+    ),
     "device-timeout": Code(
         EXIT_FAILED,
         "The device named by bootunion.store= did not appear in time.",
@@ -208,6 +213,11 @@ CODES: dict[str, Code] = {
         "A name or version has a character that a package name may not have.",
         "Use letters, digits and . + ~ - _ : only; never a slash or `..`.",
     ),
+    "namespace-mismatch": Code(
+        EXIT_UNTRUSTED,
+        "The packages' contents do not make the merged namespace whose digest the list signs.",
+        "Compose the list again; it and its packages do not belong together.",
+    ),
     "no-generation-left": Code(
         EXIT_FAILED,
         "No generation of the list may or can be booted.",
@@ -247,6 +257,11 @@ CODES: dict[str, Code] = {
         EXIT_FAILED,
         "A program that bootunion starts is not installed.",
         "Install the Debian package that the sentence names.",
+    ),
+    "root-differs": Code(
+        EXIT_UNTRUSTED,
+        "The running root is not the one that its signed list says, below the upper.",
+        "Look at the named path; `bootunion verify` tells whether its package is whole.",
     ),
     "root-hash-mismatch": Code(
         EXIT_UNTRUSTED,
@@ -337,6 +352,11 @@ CODES: dict[str, Code] = {
         EXIT_UNTRUSTED,
         "The store has more versions of the trust store than are followed from the initramfs.",
         "Make a new initramfs with the newest trust.json.",
+    ),
+    "upper-missing": Code(
+        EXIT_FAILED,
+        "The running root's upper cannot be looked at.",
+        "Restart the machine with this version's initramfs; it shows the upper to root.",
     ),
     "upper-unsupported": Code(
         EXIT_PLAN,

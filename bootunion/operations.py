@@ -91,6 +91,19 @@ class MountOverlay(NamedTuple):
         return f"unite {len(self.lower)} layers with overlayfs at {self.path}, {writable}"
 
 
+class KeepUpper(NamedTuple):
+    """Show the upper read-only at `path`, below a directory for root alone.
+
+    Nothing else tells what of the root the upper gives and what the layers do.
+    """
+
+    upper: str
+    path: str
+
+    def describe(self) -> str:
+        return f"show the upper, read-only and to root alone, at {self.path}"
+
+
 class PlaceStore(NamedTuple):
     """Make the store visible at `path` in the new root: nothing in it is run or is a device."""
 
@@ -136,6 +149,7 @@ Operation = (
     | MountImage
     | MountTmpfs
     | MountOverlay
+    | KeepUpper
     | PlaceStore
     | WriteFile
     | ReplaceSysroot

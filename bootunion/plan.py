@@ -68,6 +68,11 @@ class Places(NamedTuple):
         """The directory of the private tmpfs that mounts are made in."""
         return f"{self.run}/bootunion/workspace"
 
+    @property
+    def upper(self) -> str:
+        """Where the running system's root can look at the upper."""
+        return f"{self.run}/bootunion/private/upper"
+
 
 def refusals(system: SystemList, machine: Machine) -> tuple[BootunionError, ...]:
     """Why this machine must not boot this list; empty when it may."""
@@ -96,6 +101,7 @@ def for_boot(system: SystemList, places: Places) -> tuple[Operation, ...]:
         *_layers(system, verity=True),
         *((op.MountTmpfs(upper),) if upper else ()),
         _overlay(system, root, upper),
+        *((op.KeepUpper(upper, places.upper),) if upper else ()),
         op.PlaceStore(root + STORE_MOUNT_POINT),
         op.WriteFile(f"{places.run}/{_KEEP_STORE_FILE}", _KEEP_STORE_MOUNTED),
         *_boot_complete(system, places),
@@ -130,6 +136,21 @@ def for_namespace(
         op.PrepareWorkspace(workspace),
         *_layers(system, verity=verity),
         _overlay(system, f"{workspace}/root", upper),
+    )
+
+
+def for_running(system: SystemList, workspace: str) -> tuple[Operation, ...]:
+    """The operations that unite the layers of a running root once more, without the upper.
+
+    As `for_namespace`, but each layer's device is there already: the executor has to be given it.
+    """
+    return (
+        op.PrepareWorkspace(workspace),
+        *(
+            op.MountImage(index, layer.name, layer.image.format)
+            for index, layer in enumerate(system.layers)
+        ),
+        _overlay(system, f"{workspace}/root", ""),
     )
 
 

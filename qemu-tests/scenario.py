@@ -20,6 +20,7 @@ CACHE = Path(os.environ.get("BOOTUNION_CACHE", BUILD / "cache")).resolve()
 BOOTUNION = Path(sys.executable).with_name("bootunion")
 # What a virtual machine needs; the generic set is measured apart (docs/measurements.md).
 DRIVERS = "virtio_pci virtio_blk virtio_rng ext4 loop dm_mod dm_verity squashfs overlay"
+UPPER = "/run/bootunion/private/upper"
 CMDLINE = "root=LABEL=pkgs bootunion=demo"
 FLAVOURS = {"systemd": [], "plain": ["--plain"]}
 _PROOFS = {
@@ -90,7 +91,8 @@ def make() -> Debian:
                   "--drivers", DRIVERS, *words)  # fmt: skip
     extra = debian.directory / "tests"
     extra.mkdir()
-    shutil.copy(TOP / "qemu-tests/guest/check.py", extra)
+    for name in ("check.py", "running.py"):
+        shutil.copy(TOP / "qemu-tests/guest" / name, extra)
     _hello_deb(extra / "hello.deb")
     machine.store_disk(debian.store, debian.disk, extra)
     (debian.directory / "complete").touch()
@@ -122,6 +124,31 @@ def check(running: machine.Machine) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(lines["BOOTUNION-CHECK"])
     found["report"] = json.loads(lines["BOOTUNION-REPORT"])
     return found
+
+
+def looks(running: machine.Machine, *words: str) -> dict[str, Any]:
+    """What guest/running.py says: name of a look → what was found."""
+    status, said = running.run(f"python3 /pkgs/tests/running.py {' '.join(words)}", 1800)
+    assert status == 0, said
+    lines = [line.partition(" ")[2] for line in said.splitlines()
+             if line.startswith("BOOTUNION-LOOK")]  # fmt: skip
+    return {one["name"]: one["found"] for one in map(json.loads, lines)}
+
+
+def root_shortfalls(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What is not as it must be after `check` and `looks(…, "green")`: name → what was found."""
+    root, drift = found["root"], found["drift"]
+    said = root.get("said", {})
+    same = root["status"] == 0 and said["result"] == "same" and said["found"] == said["digest"]
+    wrong = {} if same else {"check-root": root}
+    changes = {one["path"]: one for one in drift.get("said", {}).get("changes", ())}
+    # What `check` did: a local .deb was installed, and dpkg noted it.
+    hello, noted = changes.get("/usr/bin/hello-bootunion"), changes.get("/var/lib/dpkg/status")
+    if not hello or hello["change"] != "added" or not noted or noted["change"] != "content":
+        wrong["drift"] = drift
+    if any(path.startswith(("/proc/", "/run/", "/pkgs/", "/sys/")) for path in changes):
+        wrong["drift of mounts"] = sorted(changes)
+    return wrong
 
 
 def shortfalls(found: Mapping[str, Any]) -> dict[str, Any]:

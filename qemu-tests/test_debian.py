@@ -28,9 +28,42 @@ def test_debian_boots_and_is_what_the_list_says(debian: Debian, flavour: str) ->
     ) as running:
         running.login()
         found = scenario.check(running)
+        # Reading every byte twice would only be slower.
+        depth = [] if flavour == "systemd" else ["--metadata-only"]
+        found["looks"] = scenario.looks(running, "green", *depth)
         running.succeed()
     (scenario.BUILD / f"{flavour}.check.json").write_text(json.dumps(found, indent=1))
     assert scenario.shortfalls(found) == {}
+    assert scenario.root_shortfalls(found["looks"]) == {}
+
+
+def test_a_change_underneath_the_running_root_is_named(debian: Debian) -> None:
+    log = scenario.BUILD / "underneath.console"
+    with machine.boot(
+        debian.kernel, debian.initrd("systemd"), scenario.CMDLINE, debian.disk, log
+    ) as running:
+        running.login()
+        found = scenario.looks(running, "red")
+        running.succeed()
+    (scenario.BUILD / "underneath.json").write_text(json.dumps(found, indent=1))
+    assert found.pop("linear") != "taken"
+    for name, code, subject in (("another-table", "device-mismatch", "less_"),
+                                ("no-upper", "upper-missing", scenario.UPPER)):  # fmt: skip
+        assert f"[{code}]" in found[name]["error"] and subject in found[name]["error"]
+    assert [found[name]["status"] for name in found] == [4, 1, 4, 4, 4]
+    # The image that was replaced in the store is not what the root is made of; doctor finds it.
+    covered = found["covered"]["said"]
+    assert [(one["path"], one["what"], one["package"]) for one in covered["differences"]] == [
+        ("/usr/bin/curl", "covered", "curl")
+    ]
+    assert covered["error"]["code"] == "root-differs"
+    assert "zstd_" in found["doctor"]["text"] and "file-changed" in found["doctor"]["text"]
+    flipped = found["flipped"]["said"]
+    named = {(one["path"], one["what"], one["package"]) for one in flipped["differences"]}
+    assert ("/usr/bin/curl", "unreadable", "curl") in named
+    assert {package for _, _, package in named} <= {"curl", ""}
+    assert flipped["error"]["subject"] == "/usr/bin/curl"
+    assert "corrupted" in {what for _, what, _ in named}
 
 
 def damaged_disk(debian: Debian, tmp_path: Path, what: str) -> Path:

@@ -23,6 +23,7 @@ from .commands import (
     machine,
     packages,
     plans,
+    running,
     shells,
     trust,
 )
@@ -48,8 +49,8 @@ def cli() -> None:
 _COMMANDS = (
     keys.keygen, keys.sign, trust.trust_group, packages.build, packages.import_group,
     lists.compose, plans.plan, lists.verify, initramfs.initramfs, initramfs.initramfs_files,
-    fetches.fetch, fetches.publish, machine.doctor, machine.mark_good, hooks.install_hooks,
-    shells.completion,
+    fetches.fetch, fetches.publish, machine.doctor, machine.mark_good,
+    running.check_root, running.drift, hooks.install_hooks, shells.completion,
 )  # fmt: skip
 for _command in _COMMANDS:
     cli.add_command(_command)

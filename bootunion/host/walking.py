@@ -8,7 +8,7 @@ import hashlib
 import os
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bootunion import contents
@@ -57,6 +57,16 @@ def walk(
     return _Walk(os.fspath(root), content, overlay_xattrs).run()
 
 
+def look(
+    root: Path | str, paths: Iterable[str], *, content: bool = True
+) -> Iterator[Entry | Unseen]:
+    """The given paths at and below `root`, one by one, as `walk` shows them."""
+    walk_of = _Walk(os.fspath(root), content, False)
+    walk_of.look("")  # which mount it is
+    for path in paths:
+        yield walk_of.look(path)
+
+
 class _Walk:
     def __init__(self, root: str, content: bool, overlay_xattrs: bool) -> None:
         self._root = root
@@ -75,7 +85,7 @@ class _Walk:
             if path.endswith("/"):
                 waiting.extend(inside.pop(path, ()))
                 continue
-            found = self._look(path)
+            found = self.look(path)
             if isinstance(found, Entry) and found.type == contents.DIRECTORY:
                 try:
                     names = self._names(path)
@@ -103,7 +113,7 @@ class _Walk:
     def _at(self, path: str) -> str:
         return f"{self._root}/{path}" if path else self._root
 
-    def _look(self, path: str) -> Entry | Unseen:
+    def look(self, path: str) -> Entry | Unseen:
         """One path. What was tried last is what the kernel refused."""
         at = self._at(path)
         trying = "status"

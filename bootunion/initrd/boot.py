@@ -141,7 +141,17 @@ def _believe(this: _Boot, memory: State) -> trust.Trust:
     for refusal in chain.refusals:
         this.report.warn(refusal)
     this.report.facts["trust"] = chain.trust.version
+    _show_anchor(this, anchor)
     return chain.trust
+
+
+def _show_anchor(this: _Boot, anchor: bytes) -> None:
+    """Leave the anchor for the running system, which does not see the initramfs."""
+    directory = f"{this.inputs.run}/bootunion/trust"
+    with contextlib.suppress(OSError):
+        os.makedirs(directory, exist_ok=True)
+        with open(f"{directory}/{trust.FILE_NAME}", "wb") as file:
+            file.write(anchor)
 
 
 def _count(this: _Boot, memory: State) -> bool:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import struct
+from typing import NamedTuple
+
+UUID_PREFIX = "BOOTUNION-"
+"""What the uuid of a layer's device begins with; the root hash follows."""
 
 _CONTROL = "/dev/mapper/control"
 _IOCTL = 0xC138FD00  # _IOWR(DM_IOCTL 0xfd, nr, struct dm_ioctl of 312 = 0x138 bytes)
@@ -12,7 +17,10 @@ _CREATE = 3
 _REMOVE = 4
 _SUSPEND = 6  # without DM_SUSPEND_FLAG it resumes
 _TABLE_LOAD = 9
+_TABLE_STATUS = 12
 _READ_ONLY = 1
+_STATUS_TABLE = 1 << 4
+_BUFFER_FULL = 1 << 8
 _DEFERRED_REMOVE = 1 << 17
 
 # version[3], data_size, data_start, target_count, open_count, flags, event_nr, padding, dev,
@@ -22,6 +30,16 @@ _HEADER = struct.Struct("<3I II I i I I I Q 128s 129s 7s")
 _TARGET = struct.Struct("<QQiI16s")
 _VERSION = (4, 0, 0)
 _SECTOR = 512
+_ANSWER = 1 << 16  # bytes: a verity table with its salt and root hash has about 250
+
+
+class Target(NamedTuple):
+    """One target of a live device: `start` and `length` in bytes, `text` its table or status."""
+
+    start: int
+    length: int
+    name: str
+    text: str
 
 
 class Control:
@@ -35,7 +53,7 @@ class Control:
         os.close(self._fd)
 
     def _call(self, number: int, name: str, *, uuid: str = "", flags: int = 0, data: bytes = b"",
-              targets: int = 0) -> int:  # fmt: skip
+              targets: int = 0) -> bytearray:  # fmt: skip
         size = _HEADER.size + len(data)
         header = _HEADER.pack(
             *_VERSION, size, _HEADER.size, targets, 0, flags, 0, 0, 0,
@@ -45,16 +63,15 @@ class Control:
         try:
             fcntl.ioctl(self._fd, _IOCTL | number, buffer)
         except OSError as error:
-            raise OSError(error.errno, error.strerror, name) from None
-        device: int = _HEADER.unpack_from(buffer)[10]
-        return device
+            raise OSError(error.errno, error.strerror, name or uuid) from None
+        return buffer
 
     def create(self, name: str, uuid: str, target: str, table: str, size: int) -> str:
         """A live read-only device of `size` bytes with one target; gives its path.
 
         Nothing is left of it when loading the table fails. Raises OSError.
         """
-        number = self._call(_CREATE, name, uuid=uuid)
+        made = self._call(_CREATE, name, uuid=uuid)
         try:
             text = table.encode() + b"\0"
             text += b"\0" * (-len(text) % 8)
@@ -64,10 +81,37 @@ class Control:
         except OSError:
             self._call(_REMOVE, name)
             raise
-        # The kernel's encoding of a device number in 64 bits: new_encode_dev, linux/kdev_t.h.
-        minor = number & 0xFF | number >> 12 & 0xFFF00
-        return f"/dev/dm-{minor}"
+        return _node(made)
+
+    def look(self, uuid: str, *, table: bool) -> tuple[str, list[Target]]:
+        """A live device's path, and its targets with their tables or, without `table`, status.
+
+        Raises OSError, ENXIO when there is no device of that uuid.
+        """
+        room = bytes(_ANSWER)
+        answer = self._call(
+            _TABLE_STATUS, "", uuid=uuid, flags=_STATUS_TABLE if table else 0, data=room
+        )
+        fields = _HEADER.unpack_from(answer)
+        start, count, flags = fields[4], fields[5], fields[7]
+        if flags & _BUFFER_FULL:
+            raise OSError(errno.EOVERFLOW, os.strerror(errno.EOVERFLOW), uuid)
+        found, at = [], start
+        for _ in range(count):
+            first, length, _, following, name = _TARGET.unpack_from(answer, at)
+            text = bytes(answer[at + _TARGET.size :]).partition(b"\0")[0].decode()
+            kind = name.partition(b"\0")[0].decode()
+            found.append(Target(first * _SECTOR, length * _SECTOR, kind, text))
+            at = start + following  # counted from the first target (dm-ioctl.c, retrieve_status)
+        return _node(answer), found
 
     def remove(self, name: str) -> None:
         """Take a device away, at once or when its last user closes it."""
         self._call(_REMOVE, name, flags=_DEFERRED_REMOVE)
+
+
+def _node(answer: bytearray) -> str:
+    number: int = _HEADER.unpack_from(answer)[10]
+    # The kernel's encoding of a device number in 64 bits: new_encode_dev, linux/kdev_t.h.
+    minor = number & 0xFF | number >> 12 & 0xFFF00
+    return f"/dev/dm-{minor}"

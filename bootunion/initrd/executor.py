@@ -22,6 +22,7 @@ from .store import Store
 # Overlay features that would let attributes inside a layer send reads elsewhere.
 _SAFE = {"metacopy": "off", "redirect_dir": "nofollow", "index": "off", "xino": "off"}
 _STORE_ATTRIBUTES = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV | mount.MOUNT_ATTR_NOEXEC
+_UPPER_ATTRIBUTES = _STORE_ATTRIBUTES | mount.MOUNT_ATTR_RDONLY
 
 
 class Step(NamedTuple):
@@ -61,6 +62,10 @@ class Executor:
         if kind is None:
             self._undo.pop_all()
         self._undo.close()
+
+    def use(self, layer: int, device: str) -> None:
+        """Take a device that is there already as the layer's."""
+        self._devices[layer] = device
 
     def execute(self, operations: Iterable[op.Operation]) -> None:
         """Carry out `operations` in order.
@@ -121,7 +126,7 @@ class Executor:
         )  # fmt: skip
         size = todo.data_blocks * verity.BLOCK_SIZE
         with dm.Control() as control:
-            path = control.create(name, f"BOOTUNION-{todo.root_hash}", "verity", table, size)
+            path = control.create(name, f"{dm.UUID_PREFIX}{todo.root_hash}", "verity", table, size)
         self._undo.callback(_quietly, _remove_verity, name)
         self._verity[todo.layer] = name
         self._devices[todo.layer] = path
@@ -204,6 +209,22 @@ class Executor:
             flags = 0 if todo.upper else mount.MS_RDONLY
             mount.mount("bootunion", todo.path, "overlay", flags, f"{text},lowerdir={lower}")
 
+    def _keep_upper(self, todo: op.KeepUpper) -> None:
+        os.makedirs(os.path.dirname(todo.path), mode=0o700, exist_ok=True)
+        os.makedirs(todo.path, exist_ok=True)
+        directory = os.open(f"{todo.upper}/upper", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            tree = mount.clone_tree(directory, todo.upper)
+        finally:
+            os.close(directory)
+        try:
+            # Overlayfs is undefined about an upper that somebody else writes to.
+            mount.restrict(tree, _UPPER_ATTRIBUTES, todo.upper)
+            mount.attach(tree, todo.path)
+        finally:
+            os.close(tree)
+        self._undo.callback(_quietly, mount.unmount, todo.path, mount.MNT_DETACH)
+
     def _place_store(self, todo: op.PlaceStore) -> None:
         tree = mount.clone_tree(self._store.fd, self._store.name)
         try:
@@ -241,6 +262,7 @@ _ACTIONS: dict[type, Callable[..., None]] = {
     op.MountImage: Executor._mount_image,
     op.MountTmpfs: Executor._mount_tmpfs,
     op.MountOverlay: Executor._mount_overlay,
+    op.KeepUpper: Executor._keep_upper,
     op.PlaceStore: Executor._place_store,
     op.WriteFile: Executor._write_file,
     op.ReplaceSysroot: Executor._replace_sysroot,

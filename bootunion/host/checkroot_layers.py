@@ -1,0 +1,109 @@
+"""The layers of a running root: their dm-verity devices, and their union without the upper."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from bootunion import plan, verity
+from bootunion.errors import BootunionError
+from bootunion.initrd import dm, mount
+from bootunion.initrd.executor import Executor
+from bootunion.initrd.store import Store as Reader
+from bootunion.systemlist import EIO, Layer, SystemList
+
+from .running import Running
+
+_CORRUPTED = "C"  # verity's status when it met a bad block; "V" when it did not
+
+
+def devices(machine: Running) -> tuple[dict[int, str], list[Layer]]:
+    """The device of each layer, and the layers in which dm-verity met a bad block.
+
+    Each is looked up by the uuid that the agent gave it, and must be one dm-verity target with the
+    parameters of the signed list. Raises BootunionError device-mismatch, privilege-missing.
+    """
+    found, corrupted = {}, []
+    with _control() as control:
+        for position, layer in enumerate(machine.layers):
+            path, state = _device(control, machine.system, layer)
+            found[position] = path
+            if state.startswith(_CORRUPTED):
+                corrupted.append(layer)
+    return found, corrupted
+
+
+@contextlib.contextmanager
+def _control() -> Iterator[dm.Control]:
+    try:
+        with dm.Control() as control:
+            yield control
+    except PermissionError:
+        text = "looking at device-mapper devices needs root"
+        raise BootunionError("privilege-missing", text) from None
+
+
+def _device(control: dm.Control, system: SystemList, layer: Layer) -> tuple[str, str]:
+    """A layer's device node and its status."""
+    uuid = f"{dm.UUID_PREFIX}{layer.image.root_hash}"
+    try:
+        path, targets = control.look(uuid, table=True)
+        _, states = control.look(uuid, table=False)
+    except OSError as error:
+        text = f"its dm-verity device cannot be looked at: {error.strerror}"
+        raise BootunionError("device-mismatch", text, subject=layer.stem) from None
+    if len(targets) != 1 or targets[0].name != "verity" or not is_listed(targets[0], system, layer):
+        kinds = ", ".join(f"{one.name} {one.text}" for one in targets) or "nothing"
+        text = f"{path} is not the dm-verity device that the list asks for, but: {kinds}"
+        raise BootunionError("device-mismatch", text, subject=layer.stem)
+    return path, states[0].text
+
+
+def is_listed(target: dm.Target, system: SystemList, layer: Layer) -> bool:
+    """Whether a verity target is what the signed list says of a layer.
+
+    The devices are free, as long as data and hash tree are on the same one.
+    """
+    image = layer.image
+    if (target.start, target.length) != (0, image.data_blocks * verity.BLOCK_SIZE):
+        return False
+    words = target.text.split()
+    device = words[1] if len(words) > 1 else ""
+    # The last resort of a boot goes without the list's `corruption`.
+    return any(
+        words == verity.table_line(
+            device, image.data_blocks, image.root_hash, image.salt,
+            options=verity.CORRUPTION_OPTIONS[corruption],
+        ).split()
+        for corruption in {system.corruption, EIO}
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def united(
+    machine: Running, devices_of: Mapping[int, str], root: Path, store: Path, workspace: Path
+) -> Iterator[tuple[Path, Path]]:
+    """The root without what is mounted over it, and its layers united without the upper.
+
+    Call it in a mount namespace of one's own: nothing is unmounted. The file systems of the layers
+    are those of the root: the kernel has one for each device.
+    """
+    with Reader(str(store)) as reader, Executor(reader) as executor:
+        for position, device in devices_of.items():
+            executor.use(position, device)
+        layers = machine.system._replace(layers=machine.layers)
+        executor.execute(plan.for_running(layers, str(workspace)))
+        directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            tree = mount.clone_tree(directory, str(root))
+        finally:
+            os.close(directory)
+        try:
+            bare = workspace / "bare"
+            bare.mkdir()
+            mount.attach(tree, str(bare))
+        finally:
+            os.close(tree)
+        yield bare, workspace / "root"
