@@ -34,7 +34,9 @@ class Browser:
         self.requests: list[str] = []
         self.console: list[str] = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)[
+            "sessionId"
+        ]
         for domain in ("Page", "Runtime", "Network", "Log", "DOM", "Accessibility"):
             self.call(f"{domain}.enable")
 
@@ -128,8 +130,8 @@ class Browser:
         more: dict[str, Any] = {}
         if selector or whole:
             box = self.ask(
-                f"(() => {{ const b = document.querySelector({selector or 'html'!r})"
-                ".getBoundingClientRect(); return [b.x + scrollX, b.y + scrollY, b.width, b.height] })()"
+                f"(box => [box.x + scrollX, box.y + scrollY, box.width, box.height])"
+                f"(document.querySelector({selector or 'html'!r}).getBoundingClientRect())"
             )
             more["clip"] = dict(zip(("x", "y", "width", "height"), box, strict=True), scale=1)
             more["captureBeyondViewport"] = True

@@ -96,7 +96,10 @@ def broken() -> Value:
              ("zstd", 900_000))  # fmt: skip
     layers = [layer(position, name, size, paths=200 + 31 * position, wins=190 + 29 * position,
                     loses=4 * position) for position, (name, size) in enumerate(names)]  # fmt: skip
-    layers[0] |= {"generated": True, "source": {"kind": "generated", "file": "", "sha256": "0" * 64}}
+    layers[0] |= {
+        "generated": True,
+        "source": {"kind": "generated", "file": "", "sha256": "0" * 64},
+    }
     layers[7] |= {"need": "optional"}
     layers[9] |= {"verified": False, "present": False,
                   "problem": "file-missing: the image is not in the store"}  # fmt: skip
@@ -124,8 +127,12 @@ def broken() -> Value:
                 "acme-tool's link /usr/share/acme/current leads to /opt/acme, which no layer has.",
                 "Nothing, if it is filled at run time."),
     ]  # fmt: skip
-    refusal = {"code": "kernel-mismatch", "message": "is for kernel 6.1.0-56-amd64, not 6.12.9",
-               "subject": "list demo", "way_out": "Boot the kernel that the list names."}  # fmt: skip
+    refusal = {
+        "code": "kernel-mismatch",
+        "message": "is for 6.1.0-56-amd64, not 6.12.9",
+        "subject": "list demo",
+        "way_out": "Boot the kernel that the list names.",
+    }
     return plan(layers, contests, boots=False, findings=findings, refusals=[refusal],
                 denied=["whiteout"], diff=DIFF)  # fmt: skip
 
@@ -184,5 +191,5 @@ def hostile() -> Value:
     for name in ("name", "architecture", "kernel", "upper", "namespace", "source"):
         made["list"][name] = ODD[1]
     made["list"]["signers"] = list(ODD)
-    made["union"] |= {"digest": ODD[3], "types": {odd: 3 for odd in ODD}}
+    made["union"] |= {"digest": ODD[3], "types": dict.fromkeys(ODD, 3)}
     return made

@@ -14,7 +14,18 @@ from bootunion.codes import EXIT_INTERRUPTED
 from bootunion.errors import BootunionError
 
 from . import console, interrupts
-from .commands import fetches, initramfs, keys, lists, machine, packages, plans, shells, trust
+from .commands import (
+    fetches,
+    initramfs,
+    keys,
+    lists,
+    machine,
+    packages,
+    plans,
+    reports,
+    shells,
+    trust,
+)
 
 _EPILOG = """Exit statuses: 0 done, 1 something outside failed, 2 wrong words, 3 wrong input,
 4 not trusted, 5 would not boot, 130 interrupted."""
@@ -37,7 +48,8 @@ def cli() -> None:
 _COMMANDS = (
     keys.keygen, keys.sign, trust.trust_group, packages.build, packages.import_group,
     lists.compose, plans.plan, lists.verify, initramfs.initramfs, initramfs.initramfs_files,
-    fetches.fetch, fetches.publish, machine.doctor, machine.mark_good, shells.completion,
+    fetches.fetch, fetches.publish, machine.doctor, machine.mark_good,
+    reports.boot_report, shells.completion,
 )  # fmt: skip
 for _command in _COMMANDS:
     cli.add_command(_command)

@@ -7,6 +7,7 @@ checked by mypy and costs the host no dependency; jinja2 would escape the five c
 the rest to discipline. Style and script are files of their own beside this one.
 """
 
+from .boot import boot_page
 from .plan import plan_page
 
-__all__ = ["plan_page"]
+__all__ = ["boot_page", "plan_page"]

@@ -23,7 +23,8 @@ def body(plan: Value) -> Html:
     if not found:
         return tag("p", "No path is in more than one layer.")
     caption = f"Contested paths: who gives each, and who is hidden below ({len(found):,})"
-    return join((_filters(found), table("contested", caption, _COLUMNS, map(_row, found)), _kinds(found)))  # fmt: skip
+    grid = table("contested", caption, _COLUMNS, map(_row, found))
+    return join((_filters(found), grid, _kinds(found)))
 
 
 def pairs(plan: Value) -> Html:
@@ -36,7 +37,7 @@ def pairs(plan: Value) -> Html:
         Column("winner"), Column("loser"), *(Column(kind, number=True) for kind in kinds),
         Column("all", number=True),
     ]  # fmt: skip
-    body = [
+    body: list[list[Child | Cell]] = [
         [_package(one, "winner"), _package(one, "loser"),
          *(number(one["kinds"][kind]) if one["kinds"].get(kind) else Cell("", 0) for kind in kinds),
          number(sum(one["kinds"].values()))]

@@ -9,8 +9,9 @@ from .tables import Cell, Column, facts, plural, table
 from .value import Value, integer, rows, string
 
 _PACKAGES = (
-    ("added", "added", "+"), ("removed", "removed", "−"), ("upgraded", "upgraded", "↑"),
-    ("downgraded", "downgraded", "↓"), ("changed", "same version, other content", "≠"),
+    ("added", "added", "+"), ("removed", "removed", "\N{MINUS SIGN}"),
+    ("upgraded", "upgraded", "↑"), ("downgraded", "downgraded", "↓"),
+    ("changed", "same version, other content", "≠"),
     ("reordered", "moved", "↕"),
 )  # fmt: skip
 
@@ -56,7 +57,10 @@ def _packages(diff: Value) -> Html | None:
 
 def _versions(name: str, one: Value) -> tuple[str, str]:
     if name == "reordered":
-        return f"position {integer(one, 'from_position')}", f"position {integer(one, 'to_position')}"
+        return (
+            f"position {integer(one, 'from_position')}",
+            f"position {integer(one, 'to_position')}",
+        )
     if name in ("upgraded", "downgraded"):
         return string(one, "from"), string(one, "to")
     version = string(one, "version")

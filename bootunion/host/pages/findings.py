@@ -22,7 +22,7 @@ def body(plan: Value) -> Html:
     if refused:
         items = [_item(string(one, "subject"), "", string(one, "message"), string(one, "way_out"),
                        string(one, "code")) for one in refused]  # fmt: skip
-        parts.append(_group("fatal", "The agent refuses this list", items, ""))
+        parts.append(_group("fatal", "refused by the agent", items, ""))
     found = rows(plan, "findings")
     for level in SEVERITIES:
         parts += _by_code(level, [one for one in found if string(one, "severity") == level])
@@ -45,7 +45,7 @@ def _by_code(level: str, found: Sequence[Value]) -> list[Html]:
     for code in dict.fromkeys(string(one, "code") for one in found):
         same = [one for one in found if string(one, "code") == code]
         ways = {string(one, "way_out") for one in same}
-        common = ways.pop() if len(ways) == 1 else ""
+        common = ways.pop() if len(ways) == 1 and len(same) > 1 else ""
         items = [
             _item(string(one, "path"), string(one, "package"), string(one, "text"),
                   "" if common else string(one, "way_out"))

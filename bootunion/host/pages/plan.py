@@ -45,7 +45,11 @@ def plan_page(value: Mapping[str, object]) -> str:
 
 def _name(system: Value) -> str:
     generation = system.get("generation")
-    return f"{string(system, 'name')} generation {generation}" if generation else string(system, "name")
+    return (
+        f"{string(system, 'name')} generation {generation}"
+        if generation
+        else string(system, "name")
+    )
 
 
 def _header(plan: Value, system: Value) -> Html:
@@ -58,7 +62,11 @@ def _header(plan: Value, system: Value) -> Html:
         class_=f"verdict {'yes' if boots else 'no'}",
     )  # fmt: skip
     signers = [str(one) for one in system.get("signers") or ()]
-    source = {"store": "signed list in a store", "system.yaml": "system.yaml, not yet composed"}
+    source = {
+        "store": "signed list in a store",
+        "file": "signed list in a file",
+        "system.yaml": "system.yaml, not composed yet",
+    }
     return tag(
         "header",
         tag("p", "bootunion plan", class_="eyebrow"),
@@ -91,7 +99,11 @@ def _time(system: Value, name: str) -> str:
 
 def _short(digest: str) -> Html:
     """Enough of a digest to recognise it; the whole is one hover away."""
-    return tag("code", f"{digest[:16]}…" if len(digest) > 16 else digest, title=digest, class_="hash")
+    if not digest:
+        return tag("span", "not known yet", class_="note")
+    return tag(
+        "code", f"{digest[:16]}…" if len(digest) > 16 else digest, title=digest, class_="hash"
+    )
 
 
 def _layers(layers: list[Value]) -> Html:
@@ -139,7 +151,9 @@ def _costs(plan: Value) -> Html:
         ), class_="tiles"),
         facts((
             ("paths of the union", f"{integer(union, 'paths'):,}"), ("of these", types),
-            ("digest of the union", tag("code", string(union, "digest"), class_="hash")),
+            ("digest of the union", string(union, "digest") and tag(
+                "code", string(union, "digest"), class_="hash"
+            )),
             ("as the list says", None if matches is None else "✓ yes" if matches else "✗ no"),
         )),
     ))  # fmt: skip

@@ -1,8 +1,9 @@
 """The stack drawn to scale: a row for each layer, top first; lengths are sizes and paths.
 
 Each bar of the sizes begins where the one above ends: small layers stay visible as steps beside a
-kernel that is a thousand times larger, and the right edge is the whole. Readable for ten layers and for five hundred: rows get thinner, and where names no longer fit each
-only those that matter are named. Widths are percentages, so that the drawing needs no script.
+kernel that is a thousand times larger, and the right edge is the whole. Rows get thinner with
+their number, and where names no longer fit each only those that matter are named. Widths are
+percentages, so that the drawing needs no script.
 """
 
 from __future__ import annotations
@@ -12,11 +13,10 @@ from typing import NamedTuple
 
 from bootunion.host.console import human_size
 
+from .drawing import Label, guides, names, row_step
 from .markup import Html, join, plain, tag
 from .value import Value, integer, string
 
-_NAMES = 176  # width of the column of names, pixels
-_LINE = 13  # what a name needs, pixels
 _LEAST = 0.4  # a bar that is shorter could not be seen, percent
 
 
@@ -81,12 +81,8 @@ def _layer(one: Value) -> _Row:
 
 
 def _grid(count: int) -> _Grid:
-    if count <= 32:
-        return _Grid(24, 15)
-    if count <= 90:
-        return _Grid(15, 10)
-    step = max(2.5, round(2200 / count) / 2)
-    return _Grid(step, step - (1 if step >= 4 else 0.5))
+    step, bar = row_step(count)
+    return _Grid(step, bar)
 
 
 def _words(rows: Sequence[_Row], upper: str) -> str:
@@ -100,43 +96,15 @@ def _words(rows: Sequence[_Row], upper: str) -> str:
 
 
 def _names(rows: Sequence[_Row], grid: _Grid, height: int) -> Html:
-    if grid.step >= _LINE:
-        return join(
-            _name(row, grid.top(index) + grid.bar / 2, _NAMES - 10)
-            for index, row in enumerate(rows)
-        )
-    room = min(40, height // (_LINE + 6))
-    chosen = sorted(sorted(range(len(rows)), key=lambda at: -rows[at].weight)[:room])
-    wanted = [grid.top(at) + grid.bar / 2 for at in chosen]
-    drawn = []
-    for at, row_y, y in zip(chosen, wanted, _spread(wanted, height), strict=True):
-        line = f"M{_NAMES - 32},{y:.1f} L{_NAMES - 14},{row_y:.1f} H{_NAMES - 2}"
-        drawn += [_name(rows[at], y, _NAMES - 36), tag("path", d=line, class_="leader")]
-    return join(drawn)
-
-
-def _spread(wanted: Sequence[float], height: float) -> list[float]:
-    """Places as near as possible to the wanted ones, none closer than a line to the next."""
-    placed: list[float] = []
-    for want in wanted:
-        placed.append(max(want, placed[-1] + _LINE if placed else _LINE / 2))
-    limit = height - _LINE / 2
-    for index in reversed(range(len(placed))):
-        placed[index] = min(placed[index], limit)
-        limit = placed[index] - _LINE
-    return placed
-
-
-def _name(row: _Row, y: float, right: float) -> Html:
-    name = plain(row.name)
-    short = name if len(name) <= 22 else f"{name[:21]}…"
-    sign = "✗ " if row.kind == "bad" else ""
-    return tag("text", tag("title", plain(row.title)), f"{sign}{short}", x=right, y=y,
-               text_anchor="end", dominant_baseline="central", class_=row.kind)  # fmt: skip
+    labels = [
+        Label(row.name, row.title, row.kind, grid.top(index) + grid.bar / 2, row.weight)
+        for index, row in enumerate(rows)
+    ]
+    return names(labels, height, grid.step)
 
 
 def _sizes(rows: Sequence[_Row], grid: _Grid, total: int, height: int) -> Html:
-    drawn, before = [_guides(height)], 0
+    drawn, before = [guides(height)], 0
     for index, row in enumerate(rows):
         if row.kind == "upper":
             drawn.append(_bar(row, grid, index, 0, 100, "upper"))
@@ -145,12 +113,6 @@ def _sizes(rows: Sequence[_Row], grid: _Grid, total: int, height: int) -> Html:
         drawn.append(_bar(row, grid, index, x, _share(row.size, total), row.kind))
         before += row.size
     return join(drawn)
-
-
-def _guides(height: int) -> Html:
-    return join(
-        tag("line", x1=f"{x}%", x2=f"{x}%", y1=0, y2=height, class_="grid") for x in (25, 50, 75)
-    )
 
 
 def _paths(rows: Sequence[_Row], grid: _Grid, most: int) -> Html:
