@@ -41,6 +41,7 @@ class Browser:
             self.call(f"{domain}.enable")
 
     _session = ""
+    _scripts = True
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Call a method of the protocol and return its result."""
@@ -80,15 +81,23 @@ class Browser:
         elif event == "Log.entryAdded":
             self.console.append(facts["entry"]["text"])
 
+    def scripts(self, allowed: bool) -> None:
+        """Whether the pages' own scripts run."""
+        self._scripts = allowed
+        self.call("Emulation.setScriptExecutionDisabled", value=not allowed)
+
     def open(self, address: str) -> None:
-        """Go to an address and wait until the page is loaded and drawn."""
+        """Go to an address and wait until the page is loaded, and drawn where scripts tell."""
         self._events.clear()
         self.requests.clear()
         self.console.clear()
         self.call("Page.navigate", url=address)
         while "Page.loadEventFired" not in self._events:
             self._receive()
-        self.ask("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        if self._scripts:
+            self.ask(
+                "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+            )
 
     def ask(self, expression: str) -> Any:
         """The value of a JavaScript expression in the page; promises are waited for."""

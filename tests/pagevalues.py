@@ -193,3 +193,43 @@ def hostile() -> Value:
     made["list"]["signers"] = list(ODD)
     made["union"] |= {"digest": ODD[3], "types": dict.fromkeys(ODD, 3)}
     return made
+
+
+def many_findings() -> Value:
+    """A plan with more findings of one kind than are shown at once."""
+    one = layer(0, "acme", 4096)
+    findings = [
+        finding("warning", "shadowed", f"/usr/bin/t{number}", "acme", "acme hides a tool.", "Look.")
+        for number in range(40)
+    ]  # fmt: skip
+    return plan([one], [contested("/a", one, one, "same", "info")], findings=findings)
+
+
+def report() -> Value:
+    """A boot report as the agent writes it: one generation passed over, the next one assembled."""
+    clock = 20_796_211_160
+    steps: list[Value] = []
+
+    def add(name: str, layer: int | None, took: int) -> None:
+        nonlocal clock
+        steps.append({"name": name, "layer": layer, "start": clock + 90_000, "end": clock + took})
+        clock += took
+
+    for attempt in range(2):
+        for number, name in enumerate(("read-list", "verify-list", "prepare-workspace")):
+            add(name, None, 12_000_000 + 7_000_000 * number)
+        for position in range(3 if attempt else 2):
+            for number, name in enumerate(("attach-loop", "create-verity", "mount-image")):
+                add(name, position, 4_000_000 + 9_000_000 * number)
+    add("mount-overlay", None, 40_000_000)
+    error = {"code": "file-changed", "message": "has 4096 bytes, the list says 8192",
+             "subject": "bash_5_amd64", "way_out": "Fetch it again."}  # fmt: skip
+    return {
+        "schema": 3, "bootunion": "0.1.0", "kernel": "6.1.0-56-amd64", "python": "3.11.2",
+        "started": 20_796_211_160, "finished": clock + 5_000_000, "number": 12,
+        "result": "assembled",
+        "list": {"name": "demo", "generation": 6, "floor": 3, "created": 0, "why": "good"},
+        "packages": 3, "layers": ["demo-generated", "bash", "libc6"], "overlay_layers_by": "path",
+        "left_out": ["vim_9_amd64"], "refused": [{"generation": 7, "why": "current", **error}],
+        "warnings": [error], "steps": steps,
+    }  # fmt: skip
