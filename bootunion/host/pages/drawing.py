@@ -10,6 +10,7 @@ from .markup import Html, join, plain, tag
 WIDTH = 176  # of the column of names, pixels
 _LINE = 13  # what a name needs, pixels
 _LONGEST = 22  # characters of a name
+_SHORTER = 18  # where a leader takes some of the room
 
 
 class Label(NamedTuple):
@@ -42,14 +43,14 @@ def guides(height: int) -> Html:
 def names(labels: Sequence[Label], height: int, step: float) -> Html:
     """The column of names: all where rows are high enough, else the weightiest with leaders."""
     if step >= _LINE:
-        return join(_name(one, one.y, WIDTH - 10) for one in labels)
+        return join(_name(one, one.y, WIDTH - 10, _LONGEST) for one in labels)
     room = min(40, height // (_LINE + 6))
     weighty = sorted(labels, key=lambda one: -one.weight)[:room]
     chosen = sorted(weighty, key=lambda one: one.y)
     drawn = []
     for one, y in zip(chosen, _spread([one.y for one in chosen], height), strict=True):
         line = f"M{WIDTH - 32},{y:.1f} L{WIDTH - 14},{one.y:.1f} H{WIDTH - 2}"
-        drawn += [_name(one, y, WIDTH - 36), tag("path", d=line, class_="leader")]
+        drawn += [_name(one, y, WIDTH - 36, _SHORTER), tag("path", d=line, class_="leader")]
     return join(drawn)
 
 
@@ -65,9 +66,9 @@ def _spread(wanted: Sequence[float], height: float) -> list[float]:
     return placed
 
 
-def _name(one: Label, y: float, right: float) -> Html:
+def _name(one: Label, y: float, right: float, longest: int) -> Html:
     name = plain(one.name)
-    short = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+    short = name if len(name) <= longest else f"{name[: longest - 1]}…"
     sign = "✗ " if one.kind == "bad" else ""
     return tag("text", tag("title", plain(one.title)), f"{sign}{short}", x=right, y=y,
                text_anchor="end", dominant_baseline="central", class_=one.kind)  # fmt: skip
