@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-packages="cpio cryptsetup-bin dpkg-dev e2fsprogs faketime fdisk gcc kmod libudev1
+packages="chromium cpio cryptsetup-bin dpkg-dev e2fsprogs faketime fdisk gcc kmod libudev1
 python3 python3-cryptography python3-pyudev python3-venv qemu-system-x86 shellcheck squashfs-tools
 util-linux zstd"
 
