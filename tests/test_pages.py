@@ -179,8 +179,7 @@ def test_everything_of_a_real_plan_is_on_its_page(
     assert [row[1] for row in visible(running, "layers")] == [
         one["name"] for one in value["layers"]]  # fmt: skip
     rows = visible(running, "contested")
-    assert [row[0] for row in rows] == [
-        markup.plain(one["path"]) for one in value["contested"]]
+    assert [row[0] for row in rows] == [markup.plain(one["path"]) for one in value["contested"]]
     assert [row[3] for row in rows] == [one["kind"] for one in value["contested"]]
     assert {"/usr/<b>bold", "/usr/bin/tool"} < {row[0] for row in rows}
     seen = running.ask("document.querySelector('main').textContent")
