@@ -106,6 +106,7 @@ def test_a_terminal_gets_bars_that_fit(written: Path) -> None:
     # The bars go from left to right, as time does.
     begins = [line.index("█") for line in lines if "█" in line]
     assert begins == sorted(begins)
+    assert begins[0] < begins[-1]
 
 
 def on_a_terminal(*words: object) -> list[str]:

@@ -267,19 +267,19 @@ def test_a_column_sorts_both_ways_and_says_so(
 def test_a_long_table_is_shown_in_parts_and_printed_whole(show: Open) -> None:
     running = show("many")
     count = "document.querySelector('#contested-table').tBodies[0].rows.length"
-    assert running.ask(count) == 500
+    assert running.ask(count) == 200
     running.ask("document.querySelector('#contested .more button').click()")
-    assert running.ask(count) == 1000
-    assert running.ask("document.activeElement.rowIndex") == 501
-    running.ask("document.querySelector('#contested .more button').click()")
+    assert running.ask(count) == 400
+    assert running.ask("document.activeElement.rowIndex") == 201
+    running.ask("document.querySelector('#contested .more button:last-child').click()")
     assert running.ask(count) == 1200
     assert running.ask("document.querySelector('#contested .more').textContent") == ""
     running.ask("document.querySelector('.reset').click()")
-    assert running.ask(count) == 500
+    assert running.ask(count) == 200
     running.ask("dispatchEvent(new Event('beforeprint'))")
     assert running.ask(count) == 1200
     running.ask("dispatchEvent(new Event('afterprint'))")
-    assert running.ask(count) == 500
+    assert running.ask(count) == 200
 
 
 def test_twenty_thousand_paths_filter(show: Open) -> None:
@@ -288,7 +288,7 @@ def test_twenty_thousand_paths_filter(show: Open) -> None:
     fill(running, "path", "part-13/")
     expected = [one for one in value["contested"] if "part-13/" in one["path"]]
     rows = visible(running, "contested")
-    assert [row[0] for row in rows] == [one["path"] for one in expected]
+    assert [row[0] for row in rows] == [one["path"] for one in expected[:200]]
     said = running.ask("document.querySelector('output').textContent")
     assert said == f"{len(expected)} of 20,000 paths"
 

@@ -1,7 +1,7 @@
 "use strict";
 // Sorting, filtering and shortening of tables that are whole without this.
 (() => {
-  const AT_ONCE = 500;
+  const AT_ONCE = 200;
   const collator = new Intl.Collator("en", { numeric: true });
   const count = new Intl.NumberFormat("en");
 
