@@ -98,6 +98,16 @@ def test_plain_lines_have_each_step(written: Path) -> None:
     assert len(said) == 27
 
 
+def test_why_nothing_was_booted_is_said(written: Path) -> None:
+    report = pagevalues.report() | {"result": "refused", "action": "halt"}
+    report["error"] = {"code": "no-generation-left", "message": "none can be booted",
+                       "subject": "list demo", "way_out": "Add one."}  # fmt: skip
+    written.write_text(json.dumps(report))
+    said = bootunion("boot-report", "--report", written).stdout
+    assert "stopped   list demo: none can be booted [no-generation-left]" in said
+    assert "generation 6 refused" in said
+
+
 def test_a_terminal_gets_bars_that_fit(written: Path) -> None:
     lines = on_a_terminal("boot-report", "--report", written)
     assert all(len(line) <= 80 for line in lines)

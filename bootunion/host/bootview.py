@@ -47,9 +47,13 @@ def show(found: Timeline, *, everything: bool) -> None:
              plain(one.package) or ("" if one.layer is None else f"layer {one.layer}")]
             for one in found.steps
         ])  # fmt: skip
-    for kind in ("refused", "warnings"):
-        for one in found.facts[kind]:
-            console.show_line(plain(f"{kind:9} {one.get('message')} [{one.get('code')}]"))
+    for kind, some in (
+        ("refused", found.facts["refused"]), ("warning", found.facts["warnings"]),
+        ("stopped", [found.facts["error"]] if found.facts["error"] else []),
+    ):  # fmt: skip
+        for one in some:
+            text = f"{kind:9} {one.get('subject')}: {one.get('message')} [{one.get('code')}]"
+            console.show_line(plain(text))
     for name in found.facts["left_out"]:
         console.show_line(plain(f"left out  {name}"))
     console.show_line(plain(summary(found)))
