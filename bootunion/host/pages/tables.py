@@ -9,8 +9,8 @@ from .markup import Child, Html, attribute, content, join, tag
 
 # Worst first: the order that columns sort by.
 KINDS = (
-    ("whiteout", "the upper layer takes the path away"),
-    ("opaque", "a directory of the upper layer hides all that is below it"),
+    ("whiteout", "the winner takes the path away"),
+    ("opaque", "an opaque directory of the winner hides it"),
     ("directory-over-symlink", "a real directory hides a symlink, as of merged /usr"),
     ("type", "another type of file"),
     ("privilege", "setuid, setgid or capabilities change"),
