@@ -28,7 +28,7 @@ _PROOFS = {
     "failed": "", "multi_user": "active", "audit": "", "not_installed": [], "dpkg_verify": "",
     "sudo": [0o4755, 0], "ssh": "over ssh", "machine_id": 32, "hello_before": False,
     "hello_after": "hello", "store_lacks": [], "good": True,
-    "kept_report": 1,
+    "kept_report": 1, "layers_named": True,
 }  # fmt: skip
 
 

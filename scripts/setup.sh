@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-packages="bash-completion cpio cryptsetup-bin dpkg-dev e2fsprogs faketime fdisk fish gcc groff-base kmod
+packages="bash-completion chromium cpio cryptsetup-bin dpkg-dev e2fsprogs faketime fdisk fish gcc groff-base kmod
 libudev1 mandoc python3 python3-cryptography python3-pyudev python3-venv qemu-system-x86 shellcheck squashfs-tools
 util-linux zsh zstd"
 if [ "${1:-}" = packages ]; then

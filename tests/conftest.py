@@ -1,13 +1,18 @@
 """Shared parts of the tests: a store of its own with keys, and real .debs where there is apt."""
 
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import browser
 import composing
 import hypothesis
+import pagetools
 import pytest
 import small_system
+from browser import Browser
 
 from bootunion.host import signing
 from bootunion.host.signing import Signer
@@ -83,3 +88,29 @@ def shop(pair: tuple[composing.Shop, list[str]], tmp_path: Path) -> composing.Sh
     made.top.mkdir()
     composing.copy_store(pair[0].store, made.store)
     return made
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    if browser.CHROMIUM is None:
+        assert not os.environ.get("CI"), "scripts/setup.sh installs chromium"
+        pytest.skip("there is no chromium")
+    with browser.start() as running:
+        yield running
+
+
+@pytest.fixture
+def show(chromium: Browser, tmp_path: Path) -> Iterator[pagetools.Open]:
+    """Opens a page by its name, or by its text, from a file."""
+
+    def opened(what: str) -> Browser:
+        text = pagetools.page(what) if what in pagetools.PAGES else what
+        path = tmp_path / "page.html"
+        path.write_bytes(text.encode())
+        chromium.open(f"file://{path}")
+        return chromium
+
+    chromium.size(1200, 900)
+    chromium.prefer(prefers_color_scheme="light")
+    yield opened
+    chromium.scripts(True)

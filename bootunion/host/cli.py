@@ -24,6 +24,7 @@ from .commands import (
     packages,
     plans,
     running,
+    reports,
     shells,
     trust,
 )
@@ -50,7 +51,8 @@ _COMMANDS = (
     keys.keygen, keys.sign, trust.trust_group, packages.build, packages.import_group,
     lists.compose, plans.plan, lists.verify, initramfs.initramfs, initramfs.initramfs_files,
     fetches.fetch, fetches.publish, machine.doctor, machine.mark_good,
-    running.check_root, running.drift, hooks.install_hooks, shells.completion,
+    running.check_root, running.drift, reports.boot_report, hooks.install_hooks,
+    shells.completion,
 )  # fmt: skip
 for _command in _COMMANDS:
     cli.add_command(_command)

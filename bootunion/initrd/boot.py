@@ -226,6 +226,8 @@ def _assemble(this: _Boot, system: SystemList, candidate: Candidate) -> None:
     if candidate.last_resort:
         # No restart may come of it: there is nothing better to restart into.
         system = system._replace(corruption=systemlist.EIO)
+    # The steps tell layers by position; after the report's first copy, which names would only grow.
+    report.facts["layers"] = [layer.name for layer in system.layers]
     with Executor(this.store, report.steps.append) as executor:
         executor.execute(plan.for_boot(system, plan.Places(this.inputs.sysroot, this.inputs.run)))
         report.facts["overlay_layers_by"] = executor.interface

@@ -17,7 +17,7 @@ from . import state
 from .executor import Step
 from .store import Store
 
-SCHEMA = 2
+SCHEMA = 3
 FILE_NAME = "boot.json"
 REPORTS = "reports"
 KEPT_REPORTS = 16

@@ -70,6 +70,8 @@ def main() -> None:
         "kept_report": len(os.listdir("/pkgs/reports")),
         "agent_ms": (report["finished"] - report["started"]) // 1_000_000,
         "layers_by": report["overlay_layers_by"],
+        "layers_named": report["layers"] == [layer["name"] for layer in listed],
+        "boot_report": words("bootunion", "boot-report").splitlines()[-1],
         "kmsg": words("sh", "-c", "dmesg | grep -c bootunion:"),
         "slab_kib": next(int(line.split()[1]) for line in open("/proc/meminfo")
                          if line.startswith("Slab:")),
