@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 packages="cpio cryptsetup-bin dpkg-dev e2fsprogs faketime fdisk gcc kmod libudev1
 python3 python3-cryptography python3-pyudev python3-venv qemu-system-x86 shellcheck squashfs-tools
-util-linux zstd"
+systemd udev util-linux zstd"
 
 missing=""
 for package in $packages; do
