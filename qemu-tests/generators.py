@@ -35,7 +35,10 @@ _PLAIN = "--omit 'systemd systemd-initrd dracut-systemd systemd-udevd'"
 _FROM_A_LIST = "mkdir -p /run/bootunion; echo '{}' > /run/bootunion/boot.json;"
 # The real one (scripts/mkinitcpio.sh). It wants units and programs that Debian does not have, says
 # so and ends with 1, having written the image.
-_REAL = f"""config=/etc/mkinitcpio.conf
+_REAL = f"""for one in sulogin swapon swapoff modprobe switch_root blkid; do
+    cp -L /usr/sbin/$one /usr/bin/$one  # Arch has one directory for both
+done
+config=/etc/mkinitcpio.conf
 printf 'MODULES=({_VIRTIO} ext4)\nHOOKS=(%s)\n' "$HOOKS" > $config
 mkinitcpio -v -k $KVER -g /out/initrd.img || [ $? = 1 ]"""
 _DOUBLE = "/usr/lib/mkinitcpio-double/mkinitcpio -k $KVER -g /out/initrd.img -H"

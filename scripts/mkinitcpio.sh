@@ -2,8 +2,8 @@
 # Fetches the real mkinitcpio and lays it out for a Debian root; nothing of it is committed.
 # usage: scripts/mkinitcpio.sh TARGET [REPOSITORY]
 #
-# What Arch has at other places is put there: busybox (Debian's own shell would prefer its applets to
-# the programs beside them, so the package `busybox`, not busybox-static) and /usr/sbin's programs.
+# It brings busybox where Arch has it. Debian's busybox-static would prefer its applets to the programs
+# beside them, so it is the package `busybox`.
 set -eu
 target=$1
 repository=${2:-https://gitlab.archlinux.org/archlinux/mkinitcpio/mkinitcpio.git}
@@ -27,6 +27,3 @@ cd "$source"
 apt-get -qq download busybox
 dpkg-deb -x busybox_*.deb busybox
 cp "$(find busybox -path '*bin/busybox')" "$library/busybox"
-for program in sulogin swapon swapoff modprobe switch_root blkid; do
-    ln -s "/usr/sbin/$program" "$target/usr/bin/$program"
-done
