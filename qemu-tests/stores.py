@@ -19,7 +19,7 @@ PARTUUID = "5b0c2f9e-6a0b-4b57-9d0e-9a4c0f5f0002"
 LUKS_UUID = "5b0c2f9e-6a0b-4b57-9d0e-9a4c0f5f0003"
 KEY_FILE = "/etc/bootunion-test.key"
 _MIB = 1 << 20
-_SECTOR = 4096
+_SECTOR = 512  # ext4 makes smaller blocks than 4096 on a small disk
 _LUKS_DATA = 16 * _MIB  # LUKS2's default place of the data
 
 
@@ -59,8 +59,8 @@ def encrypted(ext4: Path, target: Path, key: Path) -> Path:
     with target.open("r+b") as disk:
         disk.seek(_LUKS_DATA)
         for start in range(0, len(data), _SECTOR):
-            # plain64: the number of the first 512-byte sector, little endian.
-            tweak = struct.pack("<QQ", start // 512, 0)
+            # plain64: the number of the sector, little endian.
+            tweak = struct.pack("<QQ", start // _SECTOR, 0)
             xts = Cipher(algorithms.AES(volume_key), modes.XTS(tweak)).encryptor()
             disk.write(xts.update(data[start : start + _SECTOR]))
     return target
@@ -115,12 +115,24 @@ def hot_plug(monitor: Path, disk: Path) -> None:
     """Give a running machine a disk, through QEMU's monitor."""
     with socket.socket(socket.AF_UNIX) as talk:
         talk.connect(str(monitor))
+        _until_prompt(talk)
         for line in (f"drive_add 0 if=none,id=late,format=raw,snapshot=on,file={disk}",
                      "device_add virtio-blk-pci,drive=late,id=late"):  # fmt: skip
             talk.sendall(f"{line}\n".encode())
-            said = talk.recv(65536).decode()
+            said = _until_prompt(talk)
             if "Error" in said:
                 raise machine.MachineError(said)
+
+
+def _until_prompt(talk: socket.socket) -> str:
+    # The monitor answers a command before its next prompt; what it echoes has none.
+    said = b""
+    while not said.endswith(b"(qemu) "):
+        part = talk.recv(65536)
+        if not part:
+            raise machine.MachineError(said.decode(errors="replace"))
+        said += part
+    return said.decode(errors="replace")
 
 
 def _write_at(target: Path, offset: int, source: Path) -> None:
