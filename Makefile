@@ -1,5 +1,5 @@
 # The two commands of the README; each does all of its own set-up.
-.PHONY: demo test quick setup fuzz packages-test union union-walk bench-plan
+.PHONY: demo test quick setup fuzz packages-test union union-walk bench-plan matrix
 
 # Mounting, composing and the tests of them need root.
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo )
@@ -41,3 +41,11 @@ union-walk: setup
 # Time and memory of `bootunion plan` for 500 and 2,000 packages.
 bench-plan: setup
 	@.venv/bin/python bench/plan.py
+
+# Every generator, flavour and kernel, and each way to name the store's device, one boot each
+# (docs/generators.md). Needs mmdebstrap, and scripts/mkinitcpio.sh to be able to fetch. CELLS: words that
+# a cell's name must have.
+matrix: setup
+	@[ -d build/mkinitcpio ] || scripts/mkinitcpio.sh $(CURDIR)/build/mkinitcpio $(MKINITCPIO)
+	@$(AS_ROOT)env $(if $(BOOTUNION_CACHE),BOOTUNION_CACHE=$(BOOTUNION_CACHE)) \
+	    .venv/bin/python qemu-tests/generator_matrix.py $(CELLS)

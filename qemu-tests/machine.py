@@ -17,10 +17,21 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 EXIT_PORT = 0xF4
 SUCCESS = 42  # the guest writes it to the port; QEMU ends with (42 << 1) | 1
 _PROBE_SECONDS = 8
+
+
+class Qemu(NamedTuple):
+    """A QEMU: how it is started."""
+
+    argv: tuple[str, ...]
+    name: str
+
+
+QEMU = Qemu(("qemu-system-x86_64",), "this machine's")
 
 
 class MachineError(Exception):
@@ -159,28 +170,32 @@ def boot(
     kernel: Path,
     initrd: Path,
     cmdline: str,
-    disk: Path,
+    disk: Path | None,
     log: Path,
     *,
     memory: int = 2048,
     show: bool = False,
     keep_writes: bool = False,
     processors: int = 2,
+    qemu: Qemu = QEMU,
+    more: tuple[str, ...] = (),
 ) -> Iterator[Machine]:
     """A machine with `disk` and its console in `log`; writes are thrown away unless kept."""
     log.parent.mkdir(parents=True, exist_ok=True)
     how = accelerator(kernel)
     # no_timer_check: on a busy host an emulated timer may seem dead while the kernel looks at it.
     argv = [
-        "qemu-system-x86_64", "-accel", how, "-smp", str(processors), "-m", str(memory),
+        *qemu.argv, "-accel", how, "-smp", str(processors), "-m", str(memory),
         "-display", "none", "-no-reboot", "-monitor", "none", "-serial", "stdio",
         "-kernel", str(kernel), "-initrd", str(initrd),
         "-append", f"console=ttyS0 panic=1 no_timer_check {cmdline}",
-        "-drive", f"file={disk},if=virtio,format=raw,snapshot={'off' if keep_writes else 'on'}",
         "-device", f"isa-debug-exit,iobase={EXIT_PORT:#x},iosize=4",
         "-object", "rng-random,filename=/dev/urandom,id=rng", "-device", "virtio-rng-pci,rng=rng",
-        "-nic", "none",
+        "-nic", "none", *more,
     ]  # fmt: skip
+    if disk is not None:
+        snapshot = "off" if keep_writes else "on"
+        argv += ["-drive", f"file={disk},if=virtio,format=raw,snapshot={snapshot}"]
     machine = Machine(argv, log, show=show)
     try:
         yield machine

@@ -4,73 +4,30 @@ Whatever keeps the agent from working, nobody switches to what lies at the sysro
 prompt: the machine stops.
 """
 
-import shutil
 from pathlib import Path
 
+import hostile
 import machine
 import pytest
 import scenario
-import tiny
 from scenario import Debian
 
 pytestmark = pytest.mark.qemu
-
-_EVIL_INIT = """\
-#!/bin/sh
-/bin/busybox mount -t devtmpfs dev /dev
-echo "EVIL ROOT RUNS" > /dev/ttyS0
-/bin/busybox poweroff -f
-"""
-_KILLED = """\
-import os, signal
-print("AGENT IS KILLED", flush=True)
-os.kill(os.getppid(), signal.SIGKILL)
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-BROKEN = {
-    "python cannot start": ("usr/bin/python3", b"this is no program\n"),
-    "agent and its shell are killed": ("usr/lib/bootunion/bootunion-agent", _KILLED.encode()),
-    "agent is an empty file": ("usr/lib/bootunion/bootunion-agent", b""),
-}
 
 
 @pytest.fixture(scope="module")
 def evil_disk(debian: Debian, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's lists on a file system that a generator takes for a root."""
-    work = tmp_path_factory.mktemp("evil")
-    tree = work / "tree"
-    (tree / "bin").mkdir(parents=True)
-    shutil.copytree(debian.store / "lists", tree / "lists")
-    busybox = shutil.which("busybox") or "/bin/busybox"
-    shutil.copy(busybox, tree / "bin/busybox")
-    (tree / "bin/sh").symlink_to("busybox")
-    for name in ("proc", "sys", "dev", "run", "tmp", "etc", "sbin", "lib64"):
-        (tree / name).mkdir()
-    (tree / "etc/os-release").write_text("ID=evil\n")
-    for name in ("lib64/ld-linux-x86-64.so.2", "sbin/init", "init"):
-        (tree / name).write_text(_EVIL_INIT)
-        (tree / name).chmod(0o755)
-    return machine.store_disk(tree, work / "disk.img")
-
-
-def broken_initrd(debian: Debian, flavour: str, how: str, work: Path) -> Path:
-    """The demo's initramfs with one file replaced."""
-    path, data = BROKEN[how]
-    place = work / "extra" / path
-    place.parent.mkdir(parents=True)
-    place.write_bytes(data)
-    place.chmod(0o755)
-    extra = tiny.archive(work / "extra", work / "extra.img")
-    return tiny.appended(debian.initrd(flavour), extra, work / "initrd.img")
+    return hostile.evil_disk(debian.store / "lists", tmp_path_factory.mktemp("evil"))
 
 
 @pytest.mark.parametrize("flavour", scenario.FLAVOURS)
-@pytest.mark.parametrize("how", BROKEN)
+@pytest.mark.parametrize("how", hostile.BROKEN)
 def test_nothing_is_switched_to_when_the_agent_fails(
     debian: Debian, evil_disk: Path, tmp_path: Path, flavour: str, how: str
 ) -> None:
-    initrd = broken_initrd(debian, flavour, how, tmp_path)
-    log = scenario.BUILD / f"hostile-{flavour}-{list(BROKEN).index(how)}.console"
+    initrd = hostile.broken_initrd(debian.initrd(flavour), how, tmp_path)
+    log = scenario.BUILD / f"hostile-{flavour}-{list(hostile.BROKEN).index(how)}.console"
     cmdline = f"{scenario.CMDLINE} bootunion.on-failure=poweroff"
     with machine.boot(debian.kernel, initrd, cmdline, evil_disk, log) as running:
         running.wait_for(r"bootunion: this machine stops here \(poweroff\)", 240)

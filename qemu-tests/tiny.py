@@ -59,6 +59,10 @@ export PATH=/usr/bin
 mount -t proc proc /proc; mount -t devtmpfs dev /dev
 word() {{ grep -q "$1" /proc/cmdline; }}
 echo "BOOTED generation=$(cat /usr/share/generation) extra=$(cat /usr/share/extra 2>&1)"
+if word tiny.report; then
+    by=$(grep -o '"overlay_layers_by": "[a-z]*"' /run/bootunion/boot.json | grep -o '[a-z]*"$')
+    echo "REPORT layers=${{by%%\\"}} kernel=$(cat /proc/sys/kernel/osrelease)"
+fi
 if word tiny.good; then
     python3 -I -S -E -B -c 'import sys
 sys.path.append("/usr/lib/bootunion/agent")

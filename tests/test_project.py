@@ -22,8 +22,12 @@ def test_tool_is_content(argv: list[str]) -> None:
 
 
 def test_shellcheck_is_content() -> None:
-    scripts = [*TOP.glob("scripts/*.sh"), *TOP.glob("dracut-module/*/*.sh"), TOP / ".ci/run",
-               *TOP.glob("packaging/*.sh"), *TOP.glob("bootunion/initrd/bootunion-*")]  # fmt: skip
+    places = ["scripts/*.sh", "dracut-module/*/*.sh", ".ci/run", "packaging/*.sh", "mkinitcpio-hook/**/*",
+              "initramfs-tools/**/*", "bootunion/initrd/bootunion-*",
+              "qemu-tests/mkinitcpio/**/*"]  # fmt: skip
+    files = (path for place in places for path in TOP.glob(place) if path.is_file())
+    scripts = [path for path in files if path.read_bytes().startswith(b"#!")]
+    assert len(scripts) > 20
     done = subprocess.run(
         ["shellcheck", *map(str, scripts)], capture_output=True, text=True, check=False
     )

@@ -23,8 +23,8 @@ from .commands import (
     machine,
     packages,
     plans,
-    running,
     reports,
+    running,
     shells,
     trust,
 )

@@ -32,8 +32,11 @@ AGENT_DIRECTORY = "/usr/lib/bootunion/agent"
 ENTRY = "/usr/lib/bootunion/bootunion-agent"
 """The program in the initramfs; the interpreter runs it with `-I -S -E -B`."""
 
-SCRIPTS = ("bootunion-run", "bootunion-stop")
+SCRIPTS = ("bootunion-run", "bootunion-stop", "bootunion-emergency")
 """Shell scripts beside the program: what a generator's unit or hook calls, and how a boot ends."""
+
+UNIT = "/usr/lib/systemd/system/bootunion-assemble.service"
+"""Runs the agent where the initramfs has systemd; the generator's hook links who requires it."""
 
 _ENTRY_TEXT = f"""\
 import sys
@@ -46,7 +49,7 @@ sys.exit(main(sys.argv[1:]))
 # first test vector, so that what only a verification loads is there, too.
 _IMPORTS = """
 import bootunion.initrd.agent, bootunion.initrd.device, bootunion.signature
-import argparse, encodings.ascii, encodings.latin_1
+import encodings.ascii, encodings.latin_1
 pyudev = bootunion.initrd.device.load_pyudev()
 pyudev.Context(); pyudev.Monitor.from_netlink(pyudev.Context())
 key = bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
@@ -100,15 +103,14 @@ def compute(python: Path) -> tuple[File, ...]:
     for name in SCRIPTS:
         place = f"{Path(ENTRY).parent}/{name}"
         files[place] = File(str(package / "initrd" / name), place, "file")
+    files[UNIT] = File(str(package / "initrd" / Path(UNIT).name), UNIT, "file")
     for name, (origin, is_package) in modules.items():
         file = _module(name, origin, is_package, package)
         files[file.destination] = file
     real = os.path.realpath(executable)
-    for path in {real, *objects, *_libraries([real, *objects])}:
-        files.setdefault(path, File(path, path, "file"))
-    # The loader looks a library up by its soname: a link beside the file, or the file itself.
-    for link in [str(python), *_sonames(objects)]:
-        files.setdefault(link, File(link, link, "file"))
+    files[str(python)] = File(real, str(python), "file")
+    for name in _library_names([real, *objects]):
+        files[name] = File(name, name, "file")
     return tuple(sorted(files.values(), key=lambda file: file.destination))
 
 
@@ -133,23 +135,43 @@ def _module(name: str, origin: str, is_package: bool, package: Path) -> File:
     return File(origin, f"{AGENT_DIRECTORY}/{inner}.pyc", "module")
 
 
-def _libraries(paths: list[str]) -> set[str]:
+def _library_names(objects: list[str]) -> set[str]:
+    """Each library once, by the name that it is looked up by: its soname, in its real directory.
+
+    The loader itself keeps the name that is written in the programs.
+    """
     found: set[str] = set()
-    for path in paths:
+    for path in objects:
         for line in run.run(["ldd", path], what=f"reading {path}").stdout.decode().splitlines():
             words = line.split()
-            where = words[2] if "=>" in words else words[0]
-            if where.startswith("/"):
-                found.add(where)
+            if "=>" in words and words[2].startswith("/"):
+                found.add(_in_real_directory(words[2]))
+            elif words[0].startswith("/"):
+                found.add(words[0])
+    # What was loaded without being linked to: ctypes' libraries, by their sonames, and plug-ins.
+    known = {os.path.realpath(name) for name in found}
+    for path in objects[1:]:
+        if os.path.realpath(path) not in known and not _is_module(path):
+            found |= set(_sonames(path)) or {path}
     return found
 
 
-def _sonames(objects: list[str]) -> list[str]:
+def _is_module(path: str) -> bool:
+    # Python's own extension modules are in the table of modules.
+    return "packages" in path or "/lib-dynload/" in path
+
+
+def _in_real_directory(path: str) -> str:
+    directory, name = os.path.split(path)
+    return f"{os.path.realpath(directory)}/{name}"
+
+
+def _sonames(path: str) -> list[str]:
+    directory, name = os.path.split(path)
     return [
         str(link)
-        for path in map(Path, objects)
-        for link in path.parent.glob(f"{path.name.partition('.so')[0]}.so.*")
-        if link.is_symlink() and link.resolve() == path.resolve()
+        for link in Path(directory).glob(f"{name.partition('.so')[0]}.so.*")
+        if link.is_symlink() and os.path.realpath(link) == os.path.realpath(path)
     ]
 
 

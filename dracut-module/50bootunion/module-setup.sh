@@ -47,8 +47,6 @@ install() {
     inst_hook emergency 10 "$moddir/bootunion-emergency.sh"
     inst_hook shutdown-emergency 10 "$moddir/bootunion-emergency.sh"
     if dracut_module_included systemd; then
-        inst_simple "$moddir/bootunion-assemble.service" \
-            "$systemdsystemunitdir/bootunion-assemble.service"
         # Required, not wanted: without the root of the list there is no boot, and no switch.
         local unit
         for unit in initrd-root-fs.target initrd-switch-root.service; do

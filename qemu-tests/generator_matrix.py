@@ -1,0 +1,241 @@
+"""Every generator, flavour, kernel and way to name the store's device, one boot each.
+
+`make matrix` runs it all; `generator_matrix.py WORD …` the cells whose names have all the words.
+What each cell ended with is kept in build/generators.json, and its table in build/generators.md.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+
+import generators
+import machine
+import roots
+import scenario
+import stores
+import tiny
+
+_UNSIGNED = r"REFUSED \[signature-invalid\]"
+_GONE = "root=LABEL=elsewhere bootunion=tiny rd.retry=4 rd.timeout=8"
+_OWN_DEVICE = "bootunion.store=LABEL=pkgs bootunion=tiny"
+_DRACUT_ROOTS = ("bookworm", "trixie", "sid")
+# QEMU 7.2's emulation breaks newer kernels at random, so these boot in Debian 13's; one that does
+# not come up is tried again, and the table says how often.
+_TRIES_OF_NEWER_KERNELS = 3
+
+
+class Cell(NamedTuple):
+    """One boot: `work` gives what the table says of it, given a directory to work in."""
+
+    name: str
+    work: Callable[[Path], str]
+
+
+def cells(good: tiny.Tiny) -> Iterator[Cell]:
+    """All of them, those first that the others build on."""
+    for name in ("mkinitcpio busybox", "mkinitcpio systemd", "initramfs-tools"):
+        yield from _hard(good, "bookworm", name)
+    for suite in _DRACUT_ROOTS:
+        for flavour in ("systemd", "plain"):
+            for mode in ("generic", "hostonly"):
+                yield from _plain(good, suite, f"dracut {mode} {flavour}")
+    yield from _sources(good)
+    for suite in ("trixie", "sid"):
+        for flavour in ("systemd", "plain"):
+            yield _newer_kernel(good, suite, f"dracut generic {flavour}")
+        yield from _plain(good, suite, "initramfs-tools")
+
+
+def _plain(good: tiny.Tiny, suite: str, name: str) -> Iterator[Cell]:
+    """A good signature and a bad one."""
+
+    def boots(work: Path) -> str:
+        root = roots.make(suite)
+        initrd = generators.make(good, root, name, work)
+        on = generators.disk(good, work)
+        booted = generators.good_boot(good.kernel, initrd, on, f"{suite} {name} good")
+        return f"boots; kernel {booted.kernel}, layers by {booted.layers_by}"
+
+    def stops(work: Path) -> str:
+        initrd = generators.make(good, roots.make(suite), name, work)
+        on = generators.unsigned_disk(good, work)
+        generators.refused_boot(good.kernel, initrd, on, f"{suite} {name} unsigned", says=_UNSIGNED)
+        return "refused, no root, no shell"
+
+    yield Cell(f"{suite} {name}: good", boots)
+    yield Cell(f"{suite} {name}: bad signature", stops)
+
+
+def _hard(good: tiny.Tiny, suite: str, name: str) -> Iterator[Cell]:
+    """Also an agent that is killed, a device that does not come, a store on its own device."""
+    yield from _plain(good, suite, name)
+
+    def killed(work: Path) -> str:
+        initrd = generators.make(good, roots.make(suite), name, work)
+        generators.killed_boot(good.kernel, initrd, good, work, f"{suite} {name} killed")
+        return "stops over a store that is itself a root"
+
+    def gone(work: Path) -> str:
+        initrd = generators.make(good, roots.make(suite), name, work)
+        on = generators.disk(good, work)
+        says = r"STOPPED \[store-missing\]"
+        log = f"{suite} {name} gone"
+        generators.refused_boot(good.kernel, initrd, on, log, says=says, cmdline=_GONE)
+        return "stops without a prompt"
+
+    def own_device(work: Path) -> str:
+        initrd = generators.make(good, roots.make(suite), name, work)
+        on = generators.disk(good, work)
+        log = f"{suite} {name} own device"
+        generators.good_boot(good.kernel, initrd, on, log, cmdline=_OWN_DEVICE)
+        return "boots"
+
+    yield Cell(f"{suite} {name}: agent killed", killed)
+    yield Cell(f"{suite} {name}: device does not come", gone)
+    yield Cell(f"{suite} {name}: bootunion.store=", own_device)
+
+
+def _newer_kernel(good: tiny.Tiny, suite: str, name: str) -> Cell:
+    """The suite's own newest kernel."""
+
+    def boots(work: Path) -> str:
+        tree, release = roots.kernel(suite)
+        initrd = generators.make(good, roots.make(suite), name, work, (tree, release))
+        on = generators.disk(good, work, release)
+        vmlinuz, qemu = tree / f"boot/vmlinuz-{release}", roots.newer_qemu()
+        for tried in range(1, _TRIES_OF_NEWER_KERNELS + 1):
+            try:
+                booted = generators.good_boot(
+                    vmlinuz, initrd, on, f"{suite} {name} own kernel", qemu=qemu
+                )
+            except (AssertionError, machine.MachineError):
+                if tried == _TRIES_OF_NEWER_KERNELS:
+                    raise
+            else:
+                break
+        by = f"boots; kernel {booted.kernel}, layers by {booted.layers_by}"
+        return f"{by}, boot {tried} of at most {_TRIES_OF_NEWER_KERNELS}, {qemu.name}"
+
+    return Cell(f"{suite} {name}: own kernel", boots)
+
+
+def _sources(good: tiny.Tiny) -> Iterator[Cell]:
+    """What `root=` can name, with dracut 059 and systemd."""
+
+    def cell(what: str, make: Callable[[Path], Path], cmdline: str) -> Cell:
+        def boots(work: Path) -> str:
+            on = make(work)
+            initrd = generators.make(good, roots.make("bookworm"), "dracut sources", work)
+            if what == "LUKS":
+                initrd = tiny.appended(initrd, _key_archive(work), work / "with-key.img")
+            words = f"{cmdline} bootunion={tiny.LIST}"
+            generators.good_boot(good.kernel, initrd, on, f"source {what}", cmdline=words)
+            return "boots"
+
+        return Cell(f"root= by {what}", boots)
+
+    def ext4(work: Path) -> Path:
+        return generators.disk(good, work)
+
+    tree, release = tiny.kernel_tree()
+    modules = tree / "lib/modules" / release
+
+    def partitioned(work: Path) -> Path:
+        return stores.partitioned(ext4(work), work / "gpt.img")
+
+    def encrypted(work: Path) -> Path:
+        return stores.encrypted(ext4(work), work / "luks.img", work / "key")
+
+    def lvm(work: Path) -> Path:
+        root = roots.make("bookworm")
+        return stores.on_lvm(root, modules, ext4(work), work / "lvm.img", work)
+
+    def btrfs(work: Path) -> Path:
+        root = roots.make("bookworm")
+        return stores.on_btrfs(root, modules, good.store, work / "btrfs.img", work)
+
+    yield cell("LABEL", partitioned, "root=LABEL=pkgs")
+    yield cell("UUID", partitioned, f"root=UUID={stores.UUID}")
+    yield cell("PARTUUID", partitioned, f"root=PARTUUID={stores.PARTUUID}")
+    luks = f"rd.luks.name={stores.LUKS_UUID}=store rd.luks.key={stores.LUKS_UUID}={stores.KEY_FILE}"
+    yield cell("LUKS", encrypted, f"root=/dev/mapper/store {luks}")
+    yield cell("LVM", lvm, "root=/dev/store/pkgs rd.lvm.lv=store/pkgs")
+    yield cell("btrfs subvolume", btrfs, "root=LABEL=pkgs rootflags=subvol=store")
+
+    def late(work: Path) -> str:
+        initrd = generators.make(good, roots.make("bookworm"), "dracut sources", work)
+        on = generators.disk(good, work)
+        return generators.late_boot(good.kernel, initrd, on, work, cmdline=_OWN_DEVICE)
+
+    yield Cell("bootunion.store= on a disk plugged in 5 s after boot", late)
+
+
+def _key_archive(work: Path) -> Path:
+    place = work / "key-tree" / stores.KEY_FILE.lstrip("/")
+    place.parent.mkdir(parents=True)
+    shutil.copy(work / "key", place)
+    return tiny.archive(work / "key-tree", work / "key.img")
+
+
+def table(results: dict[str, dict[str, str]]) -> str:
+    """The results in Markdown."""
+    wrong = sum(one["result"].startswith("WRONG") for one in results.values())
+    lines = [f"{len(results)} cells, {wrong} not as they must be.", "",
+             "| cell | result | s | on |", "|---|---|---|---|"]  # fmt: skip
+    lines += [
+        f"| {name} | {one['result']} | {one['seconds']} | {one['date']} |"
+        for name, one in results.items()
+    ]
+    for suite in _DRACUT_ROOTS:
+        names = ("dracut-core", "initramfs-tools-core", "systemd", "python3-minimal",
+                 "python3-cryptography")  # fmt: skip
+        lines.append(f"\n{suite}: {roots.make(suite).versions(*names)}.")
+    qemu = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True,
+                          check=True).stdout.splitlines()[0]  # fmt: skip
+    return "\n".join([*lines, f"\n{qemu}, {machine.accelerator(tiny.make().kernel)}.", ""])
+
+
+def main(words: list[str]) -> int:
+    """Run the cells that have all the words in their name; 1 when one is not as it must be."""
+    good = tiny.make()
+    kept = scenario.BUILD / "generators.json"
+    scenario.BUILD.mkdir(exist_ok=True)
+    everything = list(cells(good))
+    results = json.loads(kept.read_text()) if kept.exists() else {}
+    wrong = 0
+    for cell in everything:
+        if not all(word in cell.name for word in words):
+            continue
+        start = time.monotonic()
+        with tempfile.TemporaryDirectory(dir=scenario.BUILD) as work:
+            try:
+                result = cell.work(Path(work))
+            except (AssertionError, machine.MachineError, subprocess.CalledProcessError) as error:
+                traceback.print_exc()
+                result = f"WRONG: {type(error).__name__}"
+                wrong += 1
+        print(f"{cell.name}: {result}", flush=True)
+        seconds = f"{time.monotonic() - start:.0f}"
+        results[cell.name] = {"result": result, "seconds": seconds,
+                              "date": date.today().isoformat()}  # fmt: skip
+        order = [one.name for one in everything if one.name in results]
+        results = {name: results[name] for name in order}
+        kept.write_text(json.dumps(results, indent=1))
+    text = table(results)
+    (scenario.BUILD / "generators.md").write_text(text)
+    print(text)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
