@@ -235,7 +235,7 @@ def test_hooks_run_the_interpreter_that_has_bootunion() -> None:
 def test_scripts_can_be_run_and_units_cannot() -> None:
     files = hooks.collect(SOME, "/usr")
     assert files["/usr/lib/dracut/modules.d/50bootunion/module-setup.sh"].mode == 0o755
-    assert files["/usr/lib/dracut/modules.d/50bootunion/bootunion-assemble.service"].mode == 0o644
+    assert files["/usr/lib/systemd/system/bootunion-good.service"].mode == 0o644
 
 
 def test_a_component_without_files_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
