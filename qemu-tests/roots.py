@@ -23,7 +23,7 @@ PACKAGES = ("dracut-core", "systemd", "udev", "initramfs-tools-core", "busybox-s
             "btrfs-progs", "dmsetup", "zstd", "e2fsprogs", "cpio", "libarchive-tools",
             "util-linux", "procps", "gawk")  # fmt: skip
 # Split off after Debian 12.
-_ALSO = {"trixie": ("systemd-cryptsetup",), "sid": ("systemd-cryptsetup",)}
+_ALSO = {"trixie": ("systemd-cryptsetup",), "sid": ("systemd-cryptsetup", "util-linux-extra")}
 _NOT_NEEDED = ("man", "doc", "locale")
 
 
