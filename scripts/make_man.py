@@ -116,7 +116,9 @@ def _item(option: click.Option, context: click.Context) -> str:
     text = prose(_sentence(option.help or ""))
     default = option.default
     if option.show_default and default is not None:
-        text += f"\nDefault: {escaped(str(default))}."
+        # A default that is worked out is described by a text.
+        shown = option.show_default if isinstance(option.show_default, str) else str(default)
+        text += f"\nDefault: {escaped(shown)}."
     if option.required:
         text += "\nRequired."
     if option.multiple:
