@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ..text import printable
+
 FATAL = "fatal"  # the root does not come up, or the agent refuses
 WARNING = "warning"  # the root comes up, and something in it does not work or surprises
 INFO = "info"  # good to know
@@ -189,13 +191,6 @@ def found(
         severity or usual.severity, code, at, package, printable(text),
         printable(way_out or usual.way_out),
     )  # fmt: skip
-
-
-def printable(text: str) -> str:
-    """Text for a terminal: names in a package may have any byte, such as escape sequences."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 _OF_ABSENCE = frozenset(

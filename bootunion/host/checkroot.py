@@ -20,6 +20,7 @@ from bootunion.contents import Entry
 from bootunion.errors import BootunionError
 from bootunion.merge import Namespace
 from bootunion.systemlist import Layer
+from bootunion.text import printable
 
 from . import checkroot_layers, console, namespace, running, walking
 from .running import Running
@@ -267,7 +268,7 @@ def verdict(machine: Running, seen: Seen) -> BootunionError | None:
     more = len({one.path for one in seen.differences}) - 1
     others = f"; {more} more paths differ" if more else ""
     text = f"{describe(machine, first)}{others}"
-    return BootunionError("root-differs", text, subject=console.printable(f"/{first.path}"))
+    return BootunionError("root-differs", text, subject=printable(f"/{first.path}"))
 
 
 def package(machine: Running, one: Difference) -> str:
@@ -294,7 +295,7 @@ def describe(machine: Running, one: Difference) -> str:
     said = sentence.format(
         what=one.what, found=one.found or "nothing", expected=one.expected or "nothing"
     )
-    return console.printable(f"{package(machine, one) or 'no package'}: {said}")
+    return printable(f"{package(machine, one) or 'no package'}: {said}")
 
 
 def as_json(machine: Running, seen: Seen, wanted: Wanted) -> dict[str, object]:
@@ -323,7 +324,7 @@ def show(machine: Running, seen: Seen, wanted: Wanted) -> None:
     """What was found, for people; the refusal comes apart."""
     # A single one is all that the refusal says.
     for one in seen.differences[: _SHOWN if len(seen.differences) > 1 else 0]:
-        console.show_line(f"differs  {console.printable(f'/{one.path}')}: {describe(machine, one)}")
+        console.show_line(f"differs  {printable(f'/{one.path}')}: {describe(machine, one)}")
     if len(seen.differences) > _SHOWN:
         print(f"         … and {len(seen.differences) - _SHOWN} more; --json has all")
     if seen.differences:

@@ -184,8 +184,3 @@ def human_size(size: int) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1024
     return f"{value:.1f} GiB"
-
-
-def printable(text: str) -> str:
-    """Text as it can be shown: a name may hold line ends, escape sequences and what is no UTF-8."""
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)

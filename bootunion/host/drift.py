@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from bootunion import comparing, contents
 from bootunion.contents import Entry
+from bootunion.text import printable
 
 from . import console, packaging, running
 from .running import Running
@@ -148,7 +149,7 @@ def show(machine: Running, changes: list[Change]) -> None:
         package = one.package or "(no package)"
         repeated = console.out.is_terminal and package == before
         what = ", ".join(one.what) or (f"and {below} below it" if below else "")
-        rows.append(["" if repeated else package, one.change, console.printable(one.path), what])
+        rows.append(["" if repeated else package, one.change, printable(one.path), what])
         before = package
     if rows:
         console.show_table(machine.name, ["package", "change", "path", "what"], rows)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from bootunion.contents import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK, Entry
 from bootunion.errors import BootunionError
 from bootunion.merge import Namespace
+from bootunion.text import encodable, printable
 
 from . import console, planjson
 from .planning import Preview
@@ -100,8 +101,8 @@ def _missing(merged: Namespace, asked: str, at: str) -> BootunionError:
     parent, _, name = at.rpartition("/")
     beside = [path.rpartition("/")[2] for path in merged.paths if path.rpartition("/")[0] == parent]
     near = difflib.get_close_matches(name, beside, 3)
-    hint = f"; there is {', '.join(near)}" if near else ""
-    text = f"the root has no {planjson.absolute(at)}{hint}"
+    hint = f"; there is {', '.join(map(printable, near))}" if near else ""
+    text = f"the root has no {_path(at)}{hint}"
     return BootunionError("path-missing", text, subject=asked)
 
 
@@ -134,7 +135,7 @@ def _fields(found: Preview, layer: int, entry: Entry | None) -> dict[str, Any]:
 
 
 def _entry(entry: Entry) -> dict[str, Any]:
-    texts = {key: planjson.text(value) if isinstance(value, str) else value
+    texts = {key: encodable(value) if isinstance(value, str) else value
              for key, value in entry.as_json().items() if key != "path"}  # fmt: skip
     return {"path": planjson.absolute(entry.path), **texts}
 
@@ -142,7 +143,7 @@ def _entry(entry: Entry) -> dict[str, Any]:
 def why_as_json(found: Preview, origin: Origin) -> dict[str, Any]:
     """The answer for programs."""
     return {
-        "asked": planjson.text(origin.asked), "path": planjson.absolute(origin.winner.path),
+        "asked": encodable(origin.asked), "path": planjson.absolute(origin.winner.path),
         "links": [_fields(found, one.layer, one.entry) for one in origin.links],
         "winner": _fields(found, origin.winner.layer, origin.winner.entry),
         "hidden": [{"kind": one.kind, **_fields(found, one.layer, one.entry)}
@@ -153,10 +154,10 @@ def why_as_json(found: Preview, origin: Origin) -> dict[str, Any]:
 def show_why(found: Preview, origin: Origin) -> None:
     """The answer for people."""
     for link in origin.links:
-        console.show_line(f"{planjson.absolute(link.path)} → {planjson.text(link.entry.target)}"
+        console.show_line(f"{_path(link.path)} → {printable(link.entry.target)}"
                           f"   ({_name(found, link.layer)})")  # fmt: skip
     winner = origin.winner
-    console.show_line(f"{planjson.absolute(winner.path)}   {_summary(winner.entry)}")
+    console.show_line(f"{_path(winner.path)}   {_summary(winner.entry)}")
     console.show_line(f"  given by   {_name(found, winner.layer)}, position {winner.layer}")
     described = found.rows[winner.layer].known.manifest
     if described is not None:
@@ -183,15 +184,19 @@ def show_tree(found: Preview, entries: Iterable[tuple[int, Step]]) -> None:
     rows = []
     for level, step in entries:
         entry = step.entry
-        name = "  " * (level - 1) + planjson.text(entry.path.rpartition("/")[2])
+        name = "  " * (level - 1) + printable(entry.path.rpartition("/")[2])
         if entry.type == SYMLINK:
-            name += f" → {planjson.text(entry.target)}"
+            name += f" → {printable(entry.target)}"
         elif entry.type == DIRECTORY:
             name += "/"
         size = console.human_size(entry.size) if entry.type == FILE else ""
         rows.append([_mode(entry), f"{entry.uid}:{entry.gid}", size, name,
                      found.rows[step.layer].layer.name])  # fmt: skip
     console.show_table("", ["mode", "owner", "size", "name", "package"], rows, right=("size",))
+
+
+def _path(path: str) -> str:
+    return "/" + printable(path)
 
 
 def _name(found: Preview, layer: int) -> str:

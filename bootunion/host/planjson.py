@@ -9,6 +9,7 @@ from typing import Any
 from bootunion import checks
 from bootunion.listdiff import Difference, Moved
 from bootunion.systemlist import Layer, SystemList
+from bootunion.text import encodable
 
 from . import cost
 from .planning import Preview, Row
@@ -34,7 +35,7 @@ def as_json(
         "layers": [_layer(position, row) for position, row in enumerate(found.rows)],
         "contested": _contested(found),
         "pairs": pairs(found),
-        "findings": [one._asdict() | {"path": text(one.path)} for one in found.findings],
+        "findings": [one._asdict() | {"path": encodable(one.path)} for one in found.findings],
         "refusals": [one.as_json() for one in found.refusals],
         "denied": list(denied),
         "cost": cost.of(found)._asdict(),
@@ -49,14 +50,9 @@ def as_json(
     }  # fmt: skip
 
 
-def text(path: str) -> str:
-    """Text of a path, to be shown: bytes that are not UTF-8 as Python's backslash escapes."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
 def absolute(path: str) -> str:
-    """A path of the namespace as people write it."""
-    return "/" + text(path)
+    """A path of the namespace as it stands in JSON."""
+    return "/" + encodable(path)
 
 
 def _layer(position: int, row: Row) -> dict[str, Any]:

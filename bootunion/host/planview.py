@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from bootunion import checks, operations
 from bootunion.listdiff import Difference, Moved
 from bootunion.systemlist import OPTIONAL, UPPER_NONE, SystemList
+from bootunion.text import printable
 
 from . import console, cost, planjson
 from .planning import Preview, Row
@@ -26,7 +27,7 @@ def show(found: Preview, denied: Sequence[str], *, every_path: bool) -> None:
     print()
     _show_facts(found)
     for one in sorted(found.findings, key=lambda one: _ORDER[one.severity]):
-        console.show_line(f"{one.severity:8} {planjson.text(one.path)}: {one.text} [{one.code}]",
+        console.show_line(f"{one.severity:8} {printable(one.path)}: {one.text} [{one.code}]",
                           style=_STYLES.get(one.severity, ""))  # fmt: skip
         if one.severity != checks.INFO and one.way_out:
             console.show_line(f"{'':8} {one.way_out}")
@@ -40,6 +41,10 @@ def show(found: Preview, denied: Sequence[str], *, every_path: bool) -> None:
 
 _STYLES = {checks.FATAL: "red", checks.WARNING: "yellow"}
 _ORDER = {checks.FATAL: 2, checks.WARNING: 1, checks.INFO: 0}
+
+
+def _path(path: str) -> str:
+    return "/" + printable(path)
 
 
 def _verdict(found: Preview) -> str:
@@ -86,7 +91,7 @@ def _show_pairs(found: Preview) -> None:
         return
     examples: dict[tuple[int, int], list[str]] = defaultdict(list)
     for one in found.merged.contested:
-        examples[one.winner, one.loser].append(planjson.absolute(one.path))
+        examples[one.winner, one.loser].append(_path(one.path))
     rows = []
     for pair in pairs:
         paths = examples[pair["winner_position"], pair["loser_position"]]
@@ -99,7 +104,7 @@ def _show_pairs(found: Preview) -> None:
 def _show_contested(found: Preview) -> None:
     names = [layer.name for layer in found.system.layers]
     rows = [
-        [planjson.absolute(one.path), names[one.winner], names[one.loser], one.kind,
+        [_path(one.path), names[one.winner], names[one.loser], one.kind,
          checks.severity(one, found.system)]
         for one in found.merged.contested
     ]  # fmt: skip
@@ -149,14 +154,14 @@ def show_difference(before: SystemList, after: SystemList, found: Difference) ->
     rows += _moved("moved", found.reordered)
     if rows:
         console.show_table("packages", ["what", "package", "from", "to"], rows)
-    paths = [["added", planjson.absolute(path), ""] for path in found.paths_added]
-    paths += [["removed", planjson.absolute(path), ""] for path in found.paths_removed]
-    paths += [["changed", planjson.absolute(one.path), ", ".join(one.what)]
+    paths = [["added", _path(path), ""] for path in found.paths_added]
+    paths += [["removed", _path(path), ""] for path in found.paths_removed]
+    paths += [["changed", _path(one.path), ", ".join(one.what)]
               for one in found.paths_changed]  # fmt: skip
     if paths:
         console.show_table("paths", ["what", "path", "fields"], paths)
     for one in found.privileges:
-        print(f"privilege {planjson.absolute(one.path)}: "
+        print(f"privilege {_path(one.path)}: "
               f"{one.before or 'none'} → {one.after or 'none'}")  # fmt: skip
     if not (rows or paths):
         print("nothing changes")
