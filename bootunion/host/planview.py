@@ -27,7 +27,8 @@ def show(found: Preview, denied: Sequence[str], *, every_path: bool) -> None:
     print()
     _show_facts(found)
     for one in sorted(found.findings, key=lambda one: _ORDER[one.severity]):
-        console.show_line(f"{one.severity:8} {printable(one.path)}: {one.text} [{one.code}]",
+        # The text names package and path.
+        console.show_line(f"{one.severity:8} {one.text} [{one.code}]",
                           style=_STYLES.get(one.severity, ""))  # fmt: skip
         if one.severity != checks.INFO and one.way_out:
             console.show_line(f"{'':8} {one.way_out}")
