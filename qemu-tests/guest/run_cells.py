@@ -20,6 +20,7 @@ from bootunion.initrd import agent, mount
 
 WORK = "/w"
 SYSROOT = "/w/sysroot"
+UPPER_VIEW = f"{WORK}/run/bootunion/private/upper"
 
 
 def run_agent(cell: dict[str, object]) -> int:
@@ -87,8 +88,10 @@ def run(cell: dict[str, object], good: dict[str, dict[str, str]]) -> dict[str, o
     found["files"] = files_right(good[str(found["booted"])]) if found["booted"] else ""
     found["state"] = read(f"{WORK}/upper/state/tiny.json")
     found["said"] = read("/w/said")
-    while os.path.ismount(SYSROOT):
-        mount.unmount(SYSROOT, mount.MNT_DETACH)
+    # The view of the upper that the agent leaves is a mount of its own.
+    for place in (UPPER_VIEW, SYSROOT):
+        while os.path.ismount(place):
+            mount.unmount(place, mount.MNT_DETACH)
     for device in left_over():
         if device.startswith("dm-"):
             settle(device)
