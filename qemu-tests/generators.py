@@ -30,6 +30,8 @@ _VIRTIO = "virtio_pci virtio_blk virtio_rng"
 _DRACUT = f"dracut --force --compress 'zstd -q -1' --kver $KVER --add-drivers '{_VIRTIO}'"
 _QUICK = "echo COMPRESSLEVEL=1 > /etc/initramfs-tools/conf.d/quick"
 _SOURCES = "bootunion crypt lvm dm btrfs"
+# The build's own root is an overlay: its mount options are not to be kept in the image.
+_HOSTONLY = "--hostonly --no-hostonly-cmdline"
 _PLAIN = "--omit 'systemd systemd-initrd dracut-systemd systemd-udevd'"
 # A machine that runs from a list has this file, and so gets the module unasked.
 _FROM_A_LIST = "mkdir -p /run/bootunion; echo '{}' > /run/bootunion/boot.json;"
@@ -45,8 +47,8 @@ _DOUBLE = "/usr/lib/mkinitcpio-double/mkinitcpio -k $KVER -g /out/initrd.img -H"
 SCRIPTS: Mapping[str, str] = {
     "dracut generic systemd": f"{_DRACUT} --no-hostonly --add bootunion /out/initrd.img",
     "dracut generic plain": f"{_DRACUT} --no-hostonly --add bootunion {_PLAIN} /out/initrd.img",
-    "dracut hostonly systemd": f"{_FROM_A_LIST} {_DRACUT} --hostonly /out/initrd.img",
-    "dracut hostonly plain": f"{_FROM_A_LIST} {_DRACUT} --hostonly {_PLAIN} /out/initrd.img",
+    "dracut hostonly systemd": f"{_FROM_A_LIST} {_DRACUT} {_HOSTONLY} /out/initrd.img",
+    "dracut hostonly plain": f"{_FROM_A_LIST} {_DRACUT} {_HOSTONLY} {_PLAIN} /out/initrd.img",
     "dracut sources": f"{_DRACUT} --no-hostonly --add '{_SOURCES}' /out/initrd.img",
     "initramfs-tools": f"{_QUICK}; mkinitramfs -o /out/initrd.img $KVER",
     "mkinitcpio busybox": f"HOOKS='base udev bootunion'\n{_REAL}",
