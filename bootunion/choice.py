@@ -75,7 +75,7 @@ def refusals(
 
     `now` is the clock's time, seconds since 1970.
     """
-    subject = f"list {system.name} generation {system.generation}"
+    subject = system.title
     found = []
     if system.generation < state.floor:
         text = f"this machine has booted a list whose floor is {state.floor}"
@@ -93,6 +93,6 @@ def expired(system: SystemList, now: int) -> list[BootunionError]:
     """The refusal of a list whose time is over at `now`."""
     if not system.expires or now < system.expires:
         return []
-    subject = f"list {system.name} generation {system.generation}"
+    subject = system.title
     text = f"the list expired {now - system.expires} seconds ago"
     return [BootunionError("list-expired", text, subject=subject)]

@@ -26,6 +26,9 @@ SAME = "same"  # the same type, content and metadata: nothing is lost
 KINDS = (WHITEOUT, OPAQUE, DIRECTORY_OVER_SYMLINK, TYPE, PRIVILEGE, CONTENT, METADATA, SAME)
 """Every kind of a contested path, worst first."""
 
+MERGED_USR = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+"""What is a symlink into /usr at the top of a merged system."""
+
 _OPAQUE = ("trusted.overlay.opaque", b"y".hex())
 _OWN = "trusted.overlay."
 _MARKING = (_OWN, "user.overlay.")
@@ -58,6 +61,19 @@ class Marker(NamedTuple):
     losers: tuple[int, ...]
 
 
+class Trail(NamedTuple):
+    """Where a path leads: `found` is its real path, None where there is none.
+
+    `stopped` is then the path that is not there, or the symlink that is one too many, and
+    `missing` the same with what would have followed. `links` are the symlinks on the way.
+    """
+
+    found: str | None
+    stopped: str = ""
+    missing: str = ""
+    links: tuple[str, ...] = ()
+
+
 class Namespace(NamedTuple):
     """The merged namespace: path → (layer, entry); the contested paths and the markers, sorted."""
 
@@ -65,29 +81,33 @@ class Namespace(NamedTuple):
     contested: tuple[Contested, ...]
     markers: tuple[Marker, ...] = ()
 
-    def resolve(self, path: str) -> tuple[int, Entry] | None:
-        """What an absolute `path` leads to, symlinks followed inside the namespace."""
-        rest = [part for part in path.split("/") if part]
-        done: list[str] = []
-        budget = _MAX_SYMLINKS
+    def follow(self, path: str) -> Trail:
+        """Follow symlinks inside the namespace, in every part of `path`, the last one included."""
+        direct = self.paths.get(path)
+        if direct is not None and direct[1].type != SYMLINK:
+            return Trail(path)  # the namespace's own paths have no symlinks among their parents
+        rest = path.split("/")[::-1]
+        done = ""
+        links: list[str] = []
         while rest:
-            part = rest.pop(0)
+            part = rest.pop()
+            if part in ("", "."):
+                continue
             if part == "..":
-                done = done[:-1]
+                done = done.rpartition("/")[0]
                 continue
-            found = self.paths.get("/".join([*done, part]))
-            if found is None:
-                return None
-            if found[1].type == SYMLINK:
-                budget -= 1
-                if budget < 0:
-                    return None
-                target = found[1].target
-                done = [] if target.startswith("/") else done
-                rest = [step for step in target.split("/") if step not in ("", ".")] + rest
+            here = f"{done}/{part}" if done else part
+            at = self.paths.get(here)
+            if at is not None and at[1].type != SYMLINK:
+                done = here
                 continue
-            done.append(part)
-        return self.paths.get("/".join(done))
+            if at is None or len(links) == _MAX_SYMLINKS:
+                return Trail(None, here, "/".join((here, *rest[::-1])), tuple(links))
+            links.append(here)
+            if at[1].target.startswith("/"):
+                done = ""
+            rest.extend(at[1].target.split("/")[::-1])
+        return Trail(done, links=tuple(links))
 
     def digest(self, identities: Sequence[str]) -> str:
         """SHA-256 over each path with its winner's root hash (`identities[layer]`) and metadata.

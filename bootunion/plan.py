@@ -76,7 +76,7 @@ class Places(NamedTuple):
 
 def refusals(system: SystemList, machine: Machine) -> tuple[BootunionError, ...]:
     """Why this machine must not boot this list; empty when it may."""
-    subject = f"list {system.name} generation {system.generation}"
+    subject = system.title
     found = []
     if system.architecture not in ARCHITECTURES.get(machine.architecture, ()):
         text = f"the list is for {system.architecture}, this machine is {machine.architecture}"

@@ -45,6 +45,11 @@ UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]{1,200}\.(?:service|socket|target|mount|pa
 _CODE = "list-invalid"
 
 
+def generated_name(list_name: str) -> str:
+    """The name of the generated layer that composing makes for a list."""
+    return f"{list_name}-generated"
+
+
 class Layer(NamedTuple):
     """One package in its place. `need` is `required` or `optional`."""
 
@@ -107,6 +112,11 @@ class SystemList(NamedTuple):
     tries: int = DEFAULT_TRIES
     corruption: str = EIO
     good_when: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The list as sentences name it."""
+        return f"list {self.name} generation {self.generation}"
 
     def encode(self) -> bytes:
         """The payload that is signed."""

@@ -21,6 +21,7 @@ from pagetools import PAGES, Open, fill, page, toggle, visible
 from test_commands import a_list, bootunion
 
 from bootunion.host.pages import markup, plan_page
+from bootunion.text import printable
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +108,7 @@ def test_everything_of_a_real_plan_is_on_its_page(
     assert [row[1] for row in visible(running, "layers")] == [
         one["name"] for one in value["layers"]]  # fmt: skip
     rows = visible(running, "contested")
-    assert [row[0] for row in rows] == [markup.plain(one["path"]) for one in value["contested"]]
+    assert [row[0] for row in rows] == [printable(one["path"]) for one in value["contested"]]
     assert [row[3] for row in rows] == [one["kind"] for one in value["contested"]]
     assert {"/usr/<b>bold", "/usr/bin/tool"} < {row[0] for row in rows}
     seen = running.ask("document.querySelector('main').textContent")
@@ -245,7 +246,7 @@ def test_hostile_words_stay_words(show: Open) -> None:
     assert running.ask(f"document.querySelectorAll('{made}').length") == 0
     seen = running.ask("document.querySelector('#contested-table').textContent")
     for odd in pagevalues.ODD[:-1]:
-        assert markup.plain(f"/{odd}") in seen
+        assert printable(f"/{odd}") in seen
     assert running.ask(
         "[...document.querySelectorAll('.odd')].every(one => one.textContent[0] == '\\\\')"
     )
@@ -272,7 +273,7 @@ def test_a_page_is_valid_html_with_nothing_unseen(name: str) -> None:
     ],
 )  # fmt: skip
 def test_what_cannot_be_seen_is_written_out(raw: str, shown: str) -> None:
-    assert markup.plain(raw) == shown
+    assert printable(raw) == shown
     assert html.unescape(markup.text(raw).replace('<span class="odd">', "")
                          .replace("</span>", "")) == shown  # fmt: skip
 

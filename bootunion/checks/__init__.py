@@ -10,7 +10,7 @@ from ..merge import Contested, Namespace
 from ..systemlist import SystemList
 from . import dependencies, entry, kernel, limits, linking, links, shadowing
 from .finding import CHECKS, FATAL, INFO, SEVERITIES, WARNING, Check, Finding, doubted
-from .root import Root, generated_name
+from .root import Root
 from .shadowing import Judge
 
 __all__ = [
@@ -24,7 +24,6 @@ __all__ = [
     "Judge",
     "check",
     "denied",
-    "generated_name",
     "severity",
 ]
 

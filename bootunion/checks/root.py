@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from ..contents import FILE, SYMLINK, Entry
 from ..manifest import Manifest
-from ..merge import Namespace
-from ..systemlist import SystemList
+from ..merge import Namespace, Trail
+from ..systemlist import SystemList, generated_name
 
 MODULES = "usr/lib/modules/"
-_MAX_SYMLINKS = 40  # as the kernel's MAXSYMLINKS
-
-
-class Trail(NamedTuple):
-    """Where a path leads: `found` is its real path, None where there is none.
-
-    `missing` is then the path that is not there, with what would have followed.
-    """
-
-    found: str | None
-    missing: str = ""
 
 
 class Root:
@@ -35,7 +23,7 @@ class Root:
         self.paths = merged.paths
         self.manifests = manifests
         self.names = [layer.name for layer in system.layers]
-        self.generated = generated_name(system)
+        self.generated = generated_name(system.name)
         # Gathered in one pass, because there are hundreds of thousands of paths.
         self.linked: list[str] = []  # what has `linking`
         self.symlinks: list[str] = []
@@ -50,31 +38,7 @@ class Root:
 
     def follow(self, path: str) -> Trail:
         """Follow symlinks inside the union, in every part of `path`."""
-        direct = self.paths.get(path)
-        if direct is not None and direct[1].type != SYMLINK:
-            return Trail(path)  # the union's own paths have no symlinks among their parents
-        rest = path.split("/")[::-1]
-        done = ""
-        budget = _MAX_SYMLINKS
-        while rest:
-            part = rest.pop()
-            if part in ("", "."):
-                continue
-            if part == "..":
-                done = done.rpartition("/")[0]
-                continue
-            here = f"{done}/{part}" if done else part
-            at = self.paths.get(here)
-            if at is not None and at[1].type != SYMLINK:
-                done = here
-                continue
-            if at is None or budget == 0:
-                return Trail(None, "/".join((here, *rest[::-1])))
-            budget -= 1
-            if at[1].target.startswith("/"):
-                done = ""
-            rest.extend(at[1].target.split("/")[::-1])
-        return Trail(done)
+        return self.merged.follow(path)
 
     def file(self, path: str) -> tuple[str, Entry] | None:
         """The real path and entry of the regular file that `path` leads to."""
@@ -95,8 +59,3 @@ class Root:
         real = self.follow(parent).found if parent else ""
         at = self.paths.get(f"{real}/{name}" if real else name)
         return self.names[at[0]] if at is not None else ""
-
-
-def generated_name(system: SystemList) -> str:
-    """What `compose` calls the generated layer of a list."""
-    return f"{system.name}-generated"

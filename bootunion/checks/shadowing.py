@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from .. import merge
 from ..contents import DIRECTORY
 from ..merge import Contested, Marker
-from ..systemlist import SystemList
+from ..systemlist import SystemList, generated_name
 from .finding import FATAL, INFO, WARNING, Finding, and_more, found
-from .root import Root, generated_name
+from .root import Root
 
-# Symlinks into /usr on a merged system (the importers' host/mergedusr.py has the same).
-_MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _MARKERS = (merge.WHITEOUT, merge.OPAQUE)
 
 
@@ -23,7 +21,7 @@ class Judge:
         self.system = system
         self._names = [layer.name for layer in system.layers]
         self._approved = {(one.path, one.winner, one.loser) for one in system.shadowings}
-        self._generated = generated_name(system)
+        self._generated = generated_name(system.name)
 
     def approved(self, one: Contested) -> bool:
         """Whether the signed list has the pair; for what a marker hides, also by a parent."""
@@ -45,7 +43,7 @@ class Judge:
 
     def severity(self, one: Contested) -> str:
         """The severity of a contested pair."""
-        if one.kind == merge.DIRECTORY_OVER_SYMLINK and one.path in _MERGED:
+        if one.kind == merge.DIRECTORY_OVER_SYMLINK and one.path in merge.MERGED_USR:
             return FATAL
         if one.kind == merge.SAME or self.expected(one):
             return INFO
@@ -84,7 +82,7 @@ _DIFFERENCE = {
 
 
 def _merged_usr(root: Root) -> Iterator[Finding]:
-    for path in _MERGED:
+    for path in merge.MERGED_USR:
         at, real = root.paths.get(path), root.paths.get(f"usr/{path}")
         if real is None or real[1].type != DIRECTORY:
             continue

@@ -8,9 +8,10 @@ from typing import NamedTuple
 from rich.table import Table
 from rich.text import Text
 
+from bootunion.text import printable
+
 from . import console
 from .bootreport import Step, Timeline
-from .pages.markup import plain
 from .pages.timeline import milliseconds
 
 _SLOWEST = 10
@@ -43,8 +44,8 @@ def show(found: Timeline, *, everything: bool) -> None:
         _bars(found, everything)
     else:
         console.show_table("", ["start", "took", "step", "package"], [
-            [f"{one.start_us / 1000:.3f}", f"{one.took_us / 1000:.3f}", plain(one.name),
-             plain(one.package) or ("" if one.layer is None else f"layer {one.layer}")]
+            [f"{one.start_us / 1000:.3f}", f"{one.took_us / 1000:.3f}", printable(one.name),
+             printable(one.package) or ("" if one.layer is None else f"layer {one.layer}")]
             for one in found.steps
         ])  # fmt: skip
     for kind, some in (
@@ -53,10 +54,10 @@ def show(found: Timeline, *, everything: bool) -> None:
     ):  # fmt: skip
         for one in some:
             text = f"{kind:9} {one.get('subject')}: {one.get('message')} [{one.get('code')}]"
-            console.show_line(plain(text))
+            console.show_line(printable(text))
     for name in found.facts["left_out"]:
-        console.show_line(plain(f"left out  {name}"))
-    console.show_line(plain(summary(found)))
+        console.show_line(printable(f"left out  {name}"))
+    console.show_line(printable(summary(found)))
 
 
 def show_kept(found: Sequence[Timeline]) -> None:
@@ -65,8 +66,8 @@ def show_kept(found: Sequence[Timeline]) -> None:
     for one in found:
         system = one.facts["list"] or {}
         rows.append([
-            str(one.facts["number"]), plain(str(system.get("name", ""))),
-            plain(str(system.get("generation", ""))), plain(one.facts["result"]),
+            str(one.facts["number"]), printable(str(system.get("name", ""))),
+            printable(str(system.get("generation", ""))), printable(one.facts["result"]),
             milliseconds(one.took_us),
         ])  # fmt: skip
     columns = ["boot", "list", "generation", "result", "took"]
@@ -82,7 +83,7 @@ def _bars(found: Timeline, everything: bool) -> None:
     table.add_column("", width=_BAR_WIDTH, no_wrap=True)
     for line in _lines(found, everything):
         table.add_row(
-            milliseconds(line.start), milliseconds(line.took), Text(plain(line.name)),
+            milliseconds(line.start), milliseconds(line.took), Text(printable(line.name)),
             Text(_bar(line, max(found.took_us, 1)), style=line.style),
         )  # fmt: skip
     console.out.print(table)

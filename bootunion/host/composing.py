@@ -61,7 +61,7 @@ def compose(system: System, shop: Workshop, progress: Progress) -> SystemList:
     debs = _download(system, shop, progress)
     manifests = _packages(system, shop, debs, progress)
     layers = tuple(_layer(one, system) for one in manifests)
-    draft = _draft(system, shop, layers, created)
+    draft = system.as_list(shop.store.next_generation(system.name), created, layers)
     below = merge.merge(shop.store.entries(one) for one in manifests)
     # Before the scripts, which take longest; what they hide of packages needs no approval.
     approving.check(system.approve, below, [one.name for one in manifests])
@@ -120,8 +120,7 @@ def _packages(
 
 
 def _layer(made: Manifest, system: System) -> Layer:
-    need = systemlist.OPTIONAL if made.name in system.optional else systemlist.REQUIRED
-    return Layer(made.name, made.version, made.architecture, made.image, need)
+    return Layer(made.name, made.version, made.architecture, made.image, system.need(made.name))
 
 
 def _check_local(system: System) -> None:
@@ -146,15 +145,6 @@ def _created() -> int:
         text = f"SOURCE_DATE_EPOCH is {given!r}, which are no seconds since 1970"
         raise BootunionError("environment-invalid", text)
     return int(given)
-
-
-def _draft(system: System, shop: Workshop, layers: tuple[Layer, ...], created: int) -> SystemList:
-    generation = max(shop.store.generations(system.name), default=0) + 1
-    return SystemList(
-        system.name, generation, system.floor, created, system.architecture, "", layers,
-        system.upper, "0" * 64, expires=system.expires, tries=system.tries,
-        corruption=system.corruption, good_when=system.good_when,
-    )  # fmt: skip
 
 
 def _generated(
@@ -192,7 +182,8 @@ def _generated(
         progress.stage("making the generated layer", 0)
         markers = generated.clean(upper / "upper", below, system.allow_whiteouts)
         about = Description(
-            f"{system.name}-generated", _inputs_version(system, draft), system.architecture,
+            systemlist.generated_name(system.name), _inputs_version(system, draft),
+            system.architecture,
             "What no single package holds: made by the maintainer scripts when composing",
         )  # fmt: skip
         return packaging.write_package(
@@ -233,7 +224,7 @@ def kernel_release(merged: Namespace) -> str:
 
 def _publish(finished: SystemList, shop: Workshop) -> None:
     envelope = shop.list_signer(finished.encode(), systemlist.PAYLOAD_TYPE)
-    subject = f"list {finished.name} generation {finished.generation}"
+    subject = finished.title
     # A list that its own trust store refuses is a mistake with the keys: better now than at boot.
     payload, _ = trust.open_envelope(
         shop.trusted, trust.ROLE_LIST, dsse.decode(envelope, subject=subject), subject=subject

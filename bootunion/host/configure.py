@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from bootunion.merge import MERGED_USR
+
 from . import deb, reproducible
 from .sandbox import Sandbox
 
 _SYSUSERS = "/usr/bin/systemd-sysusers"
 _SETTING_UP = "Setting up "
 
-_MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _MOUNT_POINTS = {"dev": 0o755, "pkgs": 0o755, "proc": 0o555, "run": 0o755, "sys": 0o555,
                  "tmp": 0o1777}  # fmt: skip
 # dpkg would have run base-passwd's first, because everything pre-depends on it in effect: it
@@ -81,7 +82,7 @@ def configure(box: Sandbox, commands: Sequence[str], architecture: str, progress
 
 def make_skeleton(root: Path) -> None:
     """What debootstrap makes before any package: the merge's symlinks and mount points."""
-    for name in _MERGED:
+    for name in MERGED_USR:
         if not (root / name).is_symlink():
             (root / "usr" / name).mkdir(parents=True, exist_ok=True)
             (root / name).symlink_to(f"usr/{name}")

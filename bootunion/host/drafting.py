@@ -9,9 +9,9 @@ what composing always puts there.
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +24,7 @@ from bootunion.manifest import Manifest, Source
 from bootunion.package import Image
 from bootunion.systemlist import Layer, SystemList
 
-from . import apt, build, configure, deb, packaging, planning, reading
+from . import apt, build, configure, deb, packaging, planning, reading, workers
 from .configure import Progress
 from .packaging import Description
 from .planning import Gathered
@@ -59,18 +59,16 @@ def draft(
     jobs += [_Job(path, download=resolved.sizes.get(path.name, 0)) for path in debs]
     progress.stage("reading packages", len(jobs))
     found = [_generated(system)]
-    with ProcessPoolExecutor() as pool:
+    count = min(os.cpu_count() or 1, len(jobs)) or 1
+    with workers.pool(count, workers.die_at_once) as pool:
         read = partial(_read, known=known, store=store.path)
-        for job, one in zip(jobs, pool.map(read, jobs), strict=True):
+        results = pool.map(read, jobs)
+        workers.heed()
+        for job, one in zip(jobs, results, strict=True):
             found.append(one)
             progress.step(job.path.name.partition("_")[0])
-    generation = max(store.generations(system.name), default=0) + 1
-    layers = tuple(_layer(layer, system) for layer, _ in found)
-    listed = SystemList(
-        system.name, generation, system.floor, planning.now(), system.architecture, "", layers,
-        system.upper, "0" * 64, expires=system.expires, tries=system.tries,
-        corruption=system.corruption, good_when=system.good_when,
-    )  # fmt: skip
+    layers = tuple(layer._replace(need=system.need(layer.name)) for layer, _ in found)
+    listed = system.as_list(store.next_generation(system.name), planning.now(), layers)
     return Draft(listed, tuple(one for _, one in found))
 
 
@@ -81,11 +79,6 @@ class _Job(NamedTuple):
     name: str = ""
     version: str = ""
     download: int = 0
-
-
-def _layer(layer: Layer, system: System) -> Layer:
-    need = systemlist.OPTIONAL if layer.name in system.optional else systemlist.REQUIRED
-    return layer._replace(need=need)
 
 
 def _signed(store: Store, trusted: trust.Trust) -> Iterator[Manifest]:
@@ -128,7 +121,7 @@ def _made_of(about: Description, entries: Sequence[Entry]) -> tuple[Layer, Gathe
 
 def _generated(system: System) -> tuple[Layer, Gathered]:
     """The generated layer, as far as it is always the same."""
-    about = Description(f"{system.name}-generated", "draft", system.architecture)
+    about = Description(systemlist.generated_name(system.name), "draft", system.architecture)
     with tempfile.TemporaryDirectory() as name:
         configure.make_skeleton(Path(name))
         entries = packaging.entries_of(about.name, build.members(Path(name)))

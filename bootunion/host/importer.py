@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
 import multiprocessing.connection
 import os
-import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from bootunion import manifest, trust
+from bootunion import trust
 from bootunion.errors import BootunionError
 from bootunion.manifest import Manifest, Source
 
-from . import deb, interrupts, packaging, workers
+from . import deb, interrupts, packaging, reading, workers
 from .packaging import Sign
 from .store import Store
 
 Progress = Callable[[str], None]
 """Called with a package's name when it is in the store."""
-
-_MOST_NAMED = 10
 
 
 def import_debs(
@@ -38,7 +33,7 @@ def import_debs(
     results = import_each(files, store, signer, progress, known=known, jobs=jobs)
     errors = [one for one in results.values() if isinstance(one, BootunionError)]
     if errors:
-        raise _all_of(errors)
+        raise workers.all_of(errors, "files were not imported")
     return [one for file in files if isinstance(one := results[file], Manifest)]
 
 
@@ -56,12 +51,12 @@ def import_each(
     count = min(jobs or os.cpu_count() or 1, len(results)) or 1
     # Where each core has a .deb of its own, more threads would only wait for each other.
     threads = 1 if count > 1 else 0
-    with _pool(count) as pool:
+    with workers.pool(count, _start_worker) as pool:
         waiting: dict[Future[Manifest], Path] = {
             pool.submit(_import_one, file, store.path, signer, by_source, threads): file
             for file in sorted(results, key=_size, reverse=True)
         }
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupts.SIGNALS)
+        workers.heed()
         for future in as_completed(waiting):
             file = waiting[future]
             try:
@@ -83,37 +78,6 @@ def _size(file: Path) -> int:
         return 0
 
 
-def _all_of(errors: Sequence[BootunionError]) -> BootunionError:
-    if len(errors) == 1:
-        return errors[0]
-    words = [str(error) for error in errors[:_MOST_NAMED]]
-    if len(errors) > _MOST_NAMED:
-        words.append(f"and {len(errors) - _MOST_NAMED} more")
-    text = f"{len(errors)} files were not imported: {'; '.join(words)}"
-    return BootunionError(errors[0].code, text)
-
-
-@contextlib.contextmanager
-def _pool(count: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool that, left by an exception, stops its workers' packages instead of finishing them.
-
-    Begins with signals held back, so that none meets a worker that is not ready for it yet.
-    """
-    signal.pthread_sigmask(signal.SIG_BLOCK, interrupts.SIGNALS)
-    try:
-        with ProcessPoolExecutor(count, initializer=_start_worker) as pool:
-            try:
-                yield pool
-            except BaseException:
-                for child in multiprocessing.active_children():
-                    child.terminate()
-                # Waited for here: once shut down without waiting, a pool is never waited for.
-                pool.shutdown(cancel_futures=True)
-                raise
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupts.SIGNALS)
-
-
 class _Worker:
     """What a worker process knows about itself."""
 
@@ -123,7 +87,7 @@ class _Worker:
 
 def _start_worker() -> None:
     interrupts.catch(_stop, again=_stop_again)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupts.SIGNALS)
+    workers.heed()
     workers.follow_parent()
 
 
@@ -192,11 +156,7 @@ def known_manifests(store: Store, trusted: trust.Trust) -> list[Manifest]:
     found = []
     for stem in store.stems():
         try:
-            payload, _ = trust.open_envelope(
-                trusted, trust.ROLE_PACKAGE, store.envelope(stem), subject=stem
-            )
-            described = manifest.decode(payload, subject=stem)
-            manifest.check_stem(described, stem)
+            described = reading.signed_manifest(store, trusted, stem)
             image = store.packages / described.file_name
             packaging.check_image(image, described.image, subject=stem)
         except (BootunionError, OSError):

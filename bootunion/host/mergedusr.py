@@ -8,18 +8,17 @@ from __future__ import annotations
 import posixpath
 import tarfile
 
-TOP = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-"""The directories that are symlinks into /usr on a merged system."""
+from bootunion.merge import MERGED_USR
 
 
 def move(path: str) -> str:
     """Where a path (relative, no leading slash or dot) lies on a merged system."""
-    return f"usr/{path}" if path.partition("/")[0] in TOP else path
+    return f"usr/{path}" if path.partition("/")[0] in MERGED_USR else path
 
 
 def rewrite(info: tarfile.TarInfo) -> None:
     """Move a member below /usr in place, with what it links to. Its name has no leading `./`."""
-    if info.issym() and info.name in TOP:
+    if info.issym() and info.name in MERGED_USR:
         return  # the merge's own symlink
     before = info.name
     info.name = move(before)

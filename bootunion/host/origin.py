@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from bootunion.contents import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK, Entry
@@ -20,7 +20,6 @@ from . import console, planjson
 from .planning import Preview
 from .store import Store
 
-_MAX_SYMLINKS = 40  # as the kernel's MAXSYMLINKS
 _KINDS = {
     DIRECTORY: stat.S_IFDIR, FILE: stat.S_IFREG, SYMLINK: stat.S_IFLNK,
     CHARACTER: stat.S_IFCHR, BLOCK: stat.S_IFBLK, FIFO: stat.S_IFIFO,
@@ -60,7 +59,7 @@ def why(found: Preview, path: str, look: EntryOf) -> Origin:
 
     Raises BootunionError path-missing when the root has no such path.
     """
-    steps = list(_trace(found.merged, path))
+    steps = _trace(found.merged, path)
     winner = steps[-1]
     hidden = tuple(
         Hidden(one.loser, one.kind, look(one.loser, winner.path))
@@ -69,32 +68,17 @@ def why(found: Preview, path: str, look: EntryOf) -> Origin:
     return Origin(path, tuple(steps[:-1]), winner, hidden)
 
 
-def _trace(merged: Namespace, path: str) -> Iterator[Step]:
-    """Each symlink that is followed, then the end. The last component is followed, too."""
-    rest = [part for part in path.split("/") if part]
-    done: list[str] = []
-    budget = _MAX_SYMLINKS
-    while rest:
-        part = rest.pop(0)
-        if part in (".", ".."):
-            done = done[:-1] if part == ".." else done
-            continue
-        at = "/".join([*done, part])
-        known = merged.paths.get(at)
-        if known is None:
-            raise _missing(merged, path, at)
-        layer, entry = known
-        if entry.type == SYMLINK:
-            budget -= 1
-            if budget < 0:
-                raise BootunionError("path-missing", "leads in a circle of symlinks", subject=path)
-            yield Step(at, layer, entry)
-            done = [] if entry.target.startswith("/") else done
-            rest = [step for step in entry.target.split("/") if step not in ("", ".")] + rest
-        else:
-            done.append(part)
-    layer, entry = merged.paths["/".join(done)]
-    yield Step("/".join(done), layer, entry)
+def _trace(merged: Namespace, path: str) -> list[Step]:
+    """Each symlink that is followed, then the end. The last component is followed, too.
+
+    Raises BootunionError path-missing.
+    """
+    trail = merged.follow(path)
+    if trail.found is None:
+        if trail.stopped in merged.paths:
+            raise BootunionError("path-missing", "leads in a circle of symlinks", subject=path)
+        raise _missing(merged, path, trail.stopped)
+    return [Step(one, *merged.paths[one]) for one in (*trail.links, trail.found)]
 
 
 def _missing(merged: Namespace, asked: str, at: str) -> BootunionError:
@@ -102,7 +86,7 @@ def _missing(merged: Namespace, asked: str, at: str) -> BootunionError:
     beside = [path.rpartition("/")[2] for path in merged.paths if path.rpartition("/")[0] == parent]
     near = difflib.get_close_matches(name, beside, 3)
     hint = f"; there is {', '.join(map(printable, near))}" if near else ""
-    text = f"the root has no {_path(at)}{hint}"
+    text = f"the root has no {printable(f'/{at}')}{hint}"
     return BootunionError("path-missing", text, subject=asked)
 
 
@@ -154,10 +138,10 @@ def why_as_json(found: Preview, origin: Origin) -> dict[str, Any]:
 def show_why(found: Preview, origin: Origin) -> None:
     """The answer for people."""
     for link in origin.links:
-        console.show_line(f"{_path(link.path)} → {printable(link.entry.target)}"
+        console.show_line(f"{printable(f'/{link.path}')} → {printable(link.entry.target)}"
                           f"   ({_name(found, link.layer)})")  # fmt: skip
     winner = origin.winner
-    console.show_line(f"{_path(winner.path)}   {_summary(winner.entry)}")
+    console.show_line(f"{printable(f'/{winner.path}')}   {_summary(winner.entry)}")
     console.show_line(f"  given by   {_name(found, winner.layer)}, position {winner.layer}")
     described = found.rows[winner.layer].known.manifest
     if described is not None:
@@ -193,10 +177,6 @@ def show_tree(found: Preview, entries: Iterable[tuple[int, Step]]) -> None:
         rows.append([_mode(entry), f"{entry.uid}:{entry.gid}", size, name,
                      found.rows[step.layer].layer.name])  # fmt: skip
     console.show_table("", ["mode", "owner", "size", "name", "package"], rows, right=("size",))
-
-
-def _path(path: str) -> str:
-    return "/" + printable(path)
 
 
 def _name(found: Preview, layer: int) -> str:

@@ -21,7 +21,7 @@ def as_json(
     found: Preview, *, denied: Iterable[str] = (), difference: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """The whole preview. `denied` are the kinds that were found and that nobody wants."""
-    system = found.system
+    system, digest = found.system, found.digest
     return {
         "schema": SCHEMA,
         "list": {
@@ -43,8 +43,8 @@ def as_json(
             "paths": len(found.merged.paths),
             "types": dict(sorted(Counter(
                 entry.type for _, entry in found.merged.paths.values()).items())),
-            "digest": found.digest,
-            "matches_list": found.digest == system.namespace,
+            "digest": digest,
+            "matches_list": digest == system.namespace,
         },
         "diff": difference,
     }  # fmt: skip

@@ -44,10 +44,6 @@ _STYLES = {checks.FATAL: "red", checks.WARNING: "yellow"}
 _ORDER = {checks.FATAL: 2, checks.WARNING: 1, checks.INFO: 0}
 
 
-def _path(path: str) -> str:
-    return "/" + printable(path)
-
-
 def _verdict(found: Preview) -> str:
     if not found.boots:
         return "this root does NOT boot"
@@ -58,7 +54,7 @@ def _verdict(found: Preview) -> str:
 
 def _show_stack(found: Preview) -> None:
     system = found.system
-    title = f"list {system.name} generation {system.generation}, top first"
+    title = f"{system.title}, top first"
     rows = []
     if system.upper != UPPER_NONE:
         rows.append(["-", f"({system.upper} upper)", *[""] * (len(_COLUMNS) - 2)])
@@ -92,7 +88,7 @@ def _show_pairs(found: Preview) -> None:
         return
     examples: dict[tuple[int, int], list[str]] = defaultdict(list)
     for one in found.merged.contested:
-        examples[one.winner, one.loser].append(_path(one.path))
+        examples[one.winner, one.loser].append(printable(f"/{one.path}"))
     rows = []
     for pair in pairs:
         paths = examples[pair["winner_position"], pair["loser_position"]]
@@ -105,7 +101,7 @@ def _show_pairs(found: Preview) -> None:
 def _show_contested(found: Preview) -> None:
     names = [layer.name for layer in found.system.layers]
     rows = [
-        [_path(one.path), names[one.winner], names[one.loser], one.kind,
+        [printable(f'/{one.path}'), names[one.winner], names[one.loser], one.kind,
          checks.severity(one, found.system)]
         for one in found.merged.contested
     ]  # fmt: skip
@@ -146,8 +142,8 @@ def show_operations(found: Preview, as_json: bool) -> None:
 
 def show_difference(before: SystemList, after: SystemList, found: Difference) -> None:
     """What changes between two lists."""
-    print(f"from     list {before.name} generation {before.generation}")
-    print(f"to       list {after.name} generation {after.generation}")
+    print(f"from     {before.title}")
+    print(f"to       {after.title}")
     rows = [["added", one.name, "", one.version] for one in found.added]
     rows += [["removed", one.name, one.version, ""] for one in found.removed]
     rows += _moved("upgraded", found.upgraded) + _moved("downgraded", found.downgraded)
@@ -155,14 +151,14 @@ def show_difference(before: SystemList, after: SystemList, found: Difference) ->
     rows += _moved("moved", found.reordered)
     if rows:
         console.show_table("packages", ["what", "package", "from", "to"], rows)
-    paths = [["added", _path(path), ""] for path in found.paths_added]
-    paths += [["removed", _path(path), ""] for path in found.paths_removed]
-    paths += [["changed", _path(one.path), ", ".join(one.what)]
+    paths = [["added", printable(f"/{path}"), ""] for path in found.paths_added]
+    paths += [["removed", printable(f"/{path}"), ""] for path in found.paths_removed]
+    paths += [["changed", printable(f'/{one.path}'), ", ".join(one.what)]
               for one in found.paths_changed]  # fmt: skip
     if paths:
         console.show_table("paths", ["what", "path", "fields"], paths)
     for one in found.privileges:
-        print(f"privilege {_path(one.path)}: "
+        print(f"privilege {printable(f'/{one.path}')}: "
               f"{one.before or 'none'} → {one.after or 'none'}")  # fmt: skip
     if not (rows or paths):
         print("nothing changes")

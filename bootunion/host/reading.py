@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bootunion import manifest, systemlist, trust
+from bootunion import dsse, manifest, systemlist, trust
+from bootunion.dsse import Envelope
 from bootunion.errors import BootunionError
 from bootunion.manifest import Manifest
 from bootunion.systemlist import Layer, SystemList
@@ -17,12 +18,23 @@ def read_list(
 
     Raises BootunionError as the agent would.
     """
-    envelope, found = store.list_envelope(name, generation)
+    data, found = store.list_bytes(name, generation)
     subject = f"lists/{name}/{found}.json"
-    payload, signers = trust.open_envelope(trusted, trust.ROLE_LIST, envelope, subject=subject)
-    system = systemlist.decode(payload, subject=subject)
+    system, signers = open_list(data, trusted, subject=subject)
     systemlist.check_place(system, name, found, subject=subject)
     return system, signers
+
+
+def open_list(
+    data: bytes, trusted: trust.Trust, *, subject: str
+) -> tuple[SystemList, tuple[str, ...]]:
+    """The list in an envelope's bytes and its signers' key ids; where it lies is not checked.
+
+    Raises BootunionError as the agent would.
+    """
+    envelope = dsse.decode(data, subject=subject)
+    payload, signers = trust.open_envelope(trusted, trust.ROLE_LIST, envelope, subject=subject)
+    return systemlist.decode(payload, subject=subject), signers
 
 
 def read_manifest(store: Store, trusted: trust.Trust, layer: Layer) -> Manifest:
@@ -36,9 +48,12 @@ def read_manifest(store: Store, trusted: trust.Trust, layer: Layer) -> Manifest:
 
 def signed_manifest(store: Store, trusted: trust.Trust, stem: str) -> Manifest:
     """The manifest stored for `stem`, checked against its signature and its name."""
-    payload, _ = trust.open_envelope(
-        trusted, trust.ROLE_PACKAGE, store.envelope(stem), subject=stem
-    )
+    return open_manifest(store.envelope(stem), trusted, stem)
+
+
+def open_manifest(envelope: Envelope, trusted: trust.Trust, stem: str) -> Manifest:
+    """The manifest in an envelope, checked as `signed_manifest` does."""
+    payload, _ = trust.open_envelope(trusted, trust.ROLE_PACKAGE, envelope, subject=stem)
     described = manifest.decode(payload, subject=stem)
     manifest.check_stem(described, stem)
     return described

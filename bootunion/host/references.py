@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from bootunion import dsse, systemlist, trust
+from bootunion import systemlist, trust
 from bootunion.errors import BootunionError
 from bootunion.systemlist import SystemList
 
@@ -53,6 +53,4 @@ def _from_file(path: Path, trusted: trust.Trust) -> Found:
     if len(data) > systemlist.MAX_SIZE:
         text = f"has more than {systemlist.MAX_SIZE} bytes"
         raise BootunionError("file-invalid", text, subject=subject)
-    envelope = dsse.decode(data, subject=subject)
-    payload, signers = trust.open_envelope(trusted, trust.ROLE_LIST, envelope, subject=subject)
-    return Found(systemlist.decode(payload, subject=subject), signers, False)
+    return Found(*reading.open_list(data, trusted, subject=subject), stored=False)

@@ -12,7 +12,7 @@ from bootunion import merge, trust
 from bootunion.contents import DIRECTORY, Entry
 from bootunion.errors import BootunionError
 from bootunion.merge import Namespace
-from bootunion.systemlist import Layer, SystemList
+from bootunion.systemlist import Layer, SystemList, generated_name
 
 from . import marking, reading
 from .store import Store
@@ -40,7 +40,7 @@ class Running(NamedTuple):
     @property
     def name(self) -> str:
         """The list, for sentences."""
-        return _name(self.system)
+        return self.system.title
 
 
 def read(store: Store, trusted: trust.Trust, report: Path, step: Callable[[str], None]) -> Running:
@@ -65,7 +65,7 @@ def read(store: Store, trusted: trust.Trust, report: Path, step: Callable[[str],
     digest = merged.digest([layer.image.root_hash for layer in system.layers])
     if digest != system.namespace:
         text = f"the packages' contents make the namespace {digest}, signed is {system.namespace}"
-        raise BootunionError("namespace-mismatch", text, subject=_name(system))
+        raise BootunionError("namespace-mismatch", text, subject=system.title)
     present = [layer.stem not in left_out for layer in system.layers]
     layers = tuple(layer for layer, here in zip(system.layers, present, strict=True) if here)
     known = tuple(one for one, here in zip(listed, present, strict=True) if here)
@@ -74,10 +74,6 @@ def read(store: Store, trusted: trust.Trust, report: Path, step: Callable[[str],
         digest = merged.digest([layer.image.root_hash for layer in layers])
     missing = tuple(layer.stem for layer in system.layers if layer.stem in left_out)
     return Running(system, layers, known, merged, digest, missing)
-
-
-def _name(system: SystemList) -> str:
-    return f"list {system.name} generation {system.generation}"
 
 
 class Paths:
@@ -100,7 +96,7 @@ def homes(running: Running) -> dict[str, int]:
     A file that was added to such a directory belongs to its package; nobody's is one in /etc.
     """
     found: dict[str, int] = {}
-    generated = f"{running.system.name}-generated"
+    generated = generated_name(running.system.name)
     for position, entries in enumerate(running.contents):
         if running.layers[position].name == generated:
             continue

@@ -197,13 +197,16 @@ class Store:
         names = (path.stem for path in (self.lists / list_name).glob("*.json"))
         return sorted(int(name) for name in names if name.isdigit())
 
-    def list_envelope(self, list_name: str, generation: int = 0) -> tuple[dsse.Envelope, int]:
+    def next_generation(self, list_name: str) -> int:
+        """The number that the next generation of a list gets."""
+        return max(self.generations(list_name), default=0) + 1
+
+    def list_bytes(self, list_name: str, generation: int = 0) -> tuple[bytes, int]:
         """A stored list, not checked yet, and its generation (0 asks for the current one)."""
         with Reader(str(self.path)) as reader:
             wanted = generation or reader.current(list_name)
             path = ("lists", list_name, f"{wanted}.json")
-            data = reader.read(*path, limit=systemlist.MAX_SIZE)
-        return dsse.decode(data, subject="/".join(path)), wanted
+            return reader.read(*path, limit=systemlist.MAX_SIZE), wanted
 
     def add_list(self, list_name: str, generation: int, envelope: bytes) -> Path:
         """Store a list and make it the current one."""

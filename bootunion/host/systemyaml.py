@@ -11,6 +11,7 @@ import yaml
 
 from bootunion import package, systemlist
 from bootunion.errors import BootunionError
+from bootunion.systemlist import Layer, SystemList
 
 from . import mergedusr
 from .approving import Approval
@@ -56,6 +57,18 @@ class System(NamedTuple):
     corruption: str = systemlist.EIO
     good_when: tuple[str, ...] = ("multi-user.target",)
     approve: tuple[Approval, ...] = ()
+
+    def need(self, name: str) -> str:
+        """Whether a package is required or optional."""
+        return systemlist.OPTIONAL if name in self.optional else systemlist.REQUIRED
+
+    def as_list(self, generation: int, created: int, layers: tuple[Layer, ...]) -> SystemList:
+        """The list of these layers, but for what follows from the finished layers' contents."""
+        return SystemList(
+            self.name, generation, self.floor, created, self.architecture, "", layers,
+            self.upper, "0" * 64, expires=self.expires, tries=self.tries,
+            corruption=self.corruption, good_when=self.good_when,
+        )  # fmt: skip
 
 
 class _Loader(yaml.SafeLoader):

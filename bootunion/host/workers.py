@@ -2,11 +2,67 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
 import signal
 import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+from bootunion.errors import BootunionError
+
+from . import interrupts
+
+_MOST_NAMED = 10
+
+
+@contextlib.contextmanager
+def pool(count: int, start: Callable[..., None], *values: Any) -> Iterator[ProcessPoolExecutor]:
+    """A pool of `count` processes; left by an exception, they are told to stop (SIGTERM).
+
+    Each begins with `start(*values)`, which says what a signal does there. Signals are held back
+    until then, here and there, so that none meets a process that is not ready for it: `start` ends
+    with `heed`, and who has handed out the work calls it here.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, interrupts.SIGNALS)
+    try:
+        with ProcessPoolExecutor(count, initializer=start, initargs=values) as executor:
+            try:
+                yield executor
+            except BaseException:
+                for child in multiprocessing.active_children():
+                    child.terminate()
+                # Waited for here: once shut down without waiting, a pool is never waited for.
+                executor.shutdown(cancel_futures=True)
+                raise
+    finally:
+        heed()
+
+
+def heed() -> None:
+    """Take the signals that `pool` held back."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupts.SIGNALS)
+
+
+def die_at_once() -> None:
+    """Begin a process that has nothing to clear away. Ctrl-C is the parent's to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    heed()
+    follow_parent()
+
+
+def all_of(errors: Sequence[BootunionError], what: str) -> BootunionError:
+    """One refusal for several, with the first one's code: "3 `what`: …"."""
+    if len(errors) == 1:
+        return errors[0]
+    words = [str(error) for error in errors[:_MOST_NAMED]]
+    if len(errors) > _MOST_NAMED:
+        words.append(f"and {len(errors) - _MOST_NAMED} more")
+    return BootunionError(errors[0].code, f"{len(errors)} {what}: {'; '.join(words)}")
 
 
 def parent() -> int:

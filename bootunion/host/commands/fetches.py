@@ -97,7 +97,7 @@ def fetch(
     else:
         rate = console.human_size(int(done.received / max(done.seconds, 0.001)))
         print(
-            f"list {system.name} generation {system.generation}: {done.brought} packages "
+            f"{system.title}: {done.brought} packages "
             f"fetched ({console.human_size(done.received)}, {rate}/s), {done.present} were here"
         )
 

@@ -54,7 +54,7 @@ def compose(system_yaml: Path, keys: Path, cache: Path, jobs: int | None, store_
     if as_json:
         console.show_json(json.loads(done.encode()))
     else:
-        print(f"list {done.name} generation {done.generation}: {len(done.layers)} packages, "
+        print(f"{done.title}: {len(done.layers)} packages, "
               f"kernel {done.kernel or 'any'}")  # fmt: skip
 
 

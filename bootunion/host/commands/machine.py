@@ -8,12 +8,11 @@ import click
 
 from bootunion.host import console
 
-from .options import FILE, json_option, list_names, store_option, trust_option
+from .options import json_option, list_names, report_option, store_option, trust_option
 
 
 @click.command(name="mark-good")
-@click.option("--report", type=FILE, default=Path("/run/bootunion/boot.json"), show_default=True,
-              help="The agent's report of this boot.")  # fmt: skip
+@report_option
 @store_option
 @json_option
 def mark_good(report: Path, store_path: Path, as_json: bool) -> None:

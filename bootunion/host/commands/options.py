@@ -63,6 +63,10 @@ cache_option = click.option(
     "--cache", type=DIRECTORY, default=Path("~/.cache/bootunion"), show_default=True,
     help="Where apt's downloads are kept.",
 )  # fmt: skip
+report_option = click.option(
+    "--report", type=FILE, default=Path("/run/bootunion/boot.json"), show_default=True,
+    help="The agent's report of this boot.",
+)  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 

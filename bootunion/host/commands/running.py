@@ -9,15 +9,11 @@ import click
 
 from bootunion.host import console
 
-from .options import BOOTED_TRUST, DIRECTORY, FILE, json_option, store_option
+from .options import BOOTED_TRUST, DIRECTORY, json_option, report_option, store_option
 
 if TYPE_CHECKING:
     from bootunion.host.running import Running
 
-_report_option = click.option(
-    "--report", type=FILE, default=Path("/run/bootunion/boot.json"), show_default=True,
-    help="The agent's report of this boot.",
-)  # fmt: skip
 # What this boot believed, whatever else the machine keeps.
 _trust_option = click.option(
     "--trust", "trust_path", type=DIRECTORY, default=BOOTED_TRUST,
@@ -41,7 +37,7 @@ def _machine(
 @click.option("--metadata-only", is_flag=True, help="Do not read what is in the files.")
 @click.option("--allow-mount", "mounts", multiple=True, metavar="PLACE",
               help="A mount there, over what packages have, is meant (repeatable).")  # fmt: skip
-@_report_option
+@report_option
 @store_option
 @_trust_option
 @json_option
@@ -83,7 +79,7 @@ def check_root(
 
 
 @click.command()
-@_report_option
+@report_option
 @store_option
 @_trust_option
 @json_option

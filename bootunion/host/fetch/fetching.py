@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, NamedTuple
 
-from bootunion import dsse, systemlist, trust
+from bootunion import systemlist, trust
 from bootunion.errors import BootunionError
 from bootunion.systemlist import Layer, SystemList
 
-from .. import interrupts, workers
+from .. import reading, workers
 from ..store import Store
 from . import transfer
 from .sources import DEFAULT_TIMEOUT, Source, parse
 
 _TICK = 0.2  # seconds between two looks at how far the workers are
-_MOST_NAMED = 10
 
 
 class Progress(NamedTuple):
@@ -94,9 +91,7 @@ def _list(
         path = f"lists/{name}/{wanted}.json"
         data = transfer.read_all(source, path, systemlist.MAX_SIZE)
         try:
-            envelope = dsse.decode(data, subject=path)
-            payload, _ = trust.open_envelope(trusted, trust.ROLE_LIST, envelope, subject=path)
-            system = systemlist.decode(payload, subject=path)
+            system, _ = reading.open_list(data, trusted, subject=path)
             systemlist.check_place(system, name, wanted, subject=path)
         except BootunionError as error:
             raise transfer.WrongBytesError(f"gives what is refused: {error.message}") from None
@@ -124,12 +119,14 @@ def bring_all(
         return 0
     received = multiprocessing.Value("q", 0)
     errors: list[BootunionError] = []
-    with _pool(min(orders.jobs or _most(), len(layers)), orders, received) as pool:
+    count = min(orders.jobs or _most(), len(layers))
+    # What workers have fetched when they are stopped stays: it is taken up again.
+    with workers.pool(count, _Worker.start, orders, received) as pool:
         waiting: dict[Future[None], Layer] = {
             pool.submit(_bring, layer, store.path, trusted): layer
             for layer in sorted(layers, key=lambda one: one.image.size, reverse=True)
         }
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupts.SIGNALS)
+        workers.heed()
         while waiting:
             finished, _ = wait(waiting, timeout=_TICK, return_when="FIRST_COMPLETED")
             progress.came(received.value)
@@ -144,46 +141,13 @@ def bring_all(
                     text = "a process that fetches was killed"
                     raise BootunionError("program-failed", text, subject=layer.stem) from None
     if errors:
-        raise _all_of(errors)
+        raise workers.all_of(errors, "packages were not fetched")
     return int(received.value)
 
 
 def _most() -> int:
     # Two for each core: one waits for its server while the other one hashes.
     return 2 * (os.cpu_count() or 1)
-
-
-def _all_of(errors: Sequence[BootunionError]) -> BootunionError:
-    if len(errors) == 1:
-        return errors[0]
-    words = [str(error) for error in errors[:_MOST_NAMED]]
-    if len(errors) > _MOST_NAMED:
-        words.append(f"and {len(errors) - _MOST_NAMED} more")
-    text = f"{len(errors)} packages were not fetched: {'; '.join(words)}"
-    return BootunionError(errors[0].code, text)
-
-
-@contextlib.contextmanager
-def _pool(count: int, orders: Orders, received: Any) -> Iterator[ProcessPoolExecutor]:
-    """A pool whose workers die at once when it is left by an exception.
-
-    What they have fetched stays: it is taken up again. Begins with signals held back, so that none
-    meets a worker that is not ready for it yet.
-    """
-    signal.pthread_sigmask(signal.SIG_BLOCK, interrupts.SIGNALS)
-    try:
-        with ProcessPoolExecutor(
-            count, initializer=_Worker.start, initargs=(orders, received)
-        ) as pool:
-            try:
-                yield pool
-            except BaseException:
-                for child in multiprocessing.active_children():
-                    child.terminate()
-                pool.shutdown(cancel_futures=True)
-                raise
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupts.SIGNALS)
 
 
 class _Worker:
@@ -194,11 +158,7 @@ class _Worker:
 
     @classmethod
     def start(cls, orders: Orders, received: Any) -> None:
-        for number in interrupts.SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupts.SIGNALS)
-        workers.follow_parent()
+        workers.die_at_once()
         cls.sources, cls.received = orders.open(), received
 
     @classmethod

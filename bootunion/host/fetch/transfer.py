@@ -151,9 +151,7 @@ def _manifest(source: Source, job: Job) -> tuple[Manifest, bytes]:
     data = read_all(source, f"packages/{stem}{package.MANIFEST_SUFFIX}", manifest.MAX_SIZE)
     with _believing():
         envelope = dsse.decode(data, subject=stem)
-        payload, _ = trust.open_envelope(job.trusted, trust.ROLE_PACKAGE, envelope, subject=stem)
-        described = manifest.decode(payload, subject=stem)
-        manifest.check_stem(described, stem)
+        described = reading.open_manifest(envelope, job.trusted, stem)
     if described.image != job.layer.image:
         raise WrongBytesError("has a manifest of another image")
     return described, data

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from bootunion.text import printable
+
 from . import timeline
-from .markup import Child, Html, join, plain, tag
-from .shell import Section, document
+from .markup import Child, Html, join, tag
+from .shell import Section, document, masthead
 from .tables import Cell, Column, facts, number, plural, table
 from .timeline import milliseconds
 from .value import Value, integer, rows, string
@@ -29,7 +31,7 @@ def boot_page(value: Mapping[str, object]) -> str:
     footer = tag("p", "Made by ", tag("code", "bootunion boot-report --html"), " from the agent's "
                  "report alone. This page loads nothing and sends nothing.")  # fmt: skip
     title = f"boot {integer(report, 'number')}: {_name(report)}"
-    return document(plain(title), _header(report), sections, footer)
+    return document(printable(title), _header(report), sections, footer)
 
 
 def _name(report: Value) -> str:
@@ -48,19 +50,10 @@ def _header(report: Value) -> Html:
         "assembled": "The root was assembled.", "refused": "No root: the agent refused.",
         "trying": "This boot was tried and never marked good.",
     }  # fmt: skip
-    verdict = tag(
-        "p",
-        tag("span", "✓" if good else "✗", class_="sign", aria_hidden="true"),
-        tag("strong", words.get(result, result)),
-        tag("span", f" The agent took {milliseconds(integer(report, 'took_us'))}.", class_="ink"),
-        class_=f"verdict {'yes' if good else 'no'}",
-    )  # fmt: skip
+    took = f" The agent took {milliseconds(integer(report, 'took_us'))}."
     system = report.get("list") or {}
-    return tag(
-        "header",
-        tag("p", "bootunion boot-report", class_="eyebrow"),
-        tag("h1", _name(report)),
-        verdict,
+    return masthead(
+        "bootunion boot-report", _name(report),
         facts((
             ("boot", f"{integer(report, 'number'):,}"), ("chosen as", string(system, "why")),
             ("kernel", string(report, "kernel")),
@@ -69,6 +62,7 @@ def _header(report: Value) -> Html:
             ("overlayfs got layers by", string(report, "overlay_layers_by")),
             ("bootunion", string(report, "bootunion")),
         )),
+        tag("strong", words.get(result, result)), tag("span", took, class_="ink"), good=good,
     )  # fmt: skip
 
 

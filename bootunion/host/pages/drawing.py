@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .markup import Html, join, plain, tag
+from bootunion.text import printable
+
+from .markup import Html, join, tag
 
 WIDTH = 176  # of the column of names, pixels
 _LINE = 13  # what a name needs, pixels
@@ -67,8 +69,8 @@ def _spread(wanted: Sequence[float], height: float) -> list[float]:
 
 
 def _name(one: Label, y: float, right: float, longest: int) -> Html:
-    name = plain(one.name)
+    name = printable(one.name)
     short = name if len(name) <= longest else f"{name[: longest - 1]}…"
     sign = "✗ " if one.kind == "bad" else ""
-    return tag("text", tag("title", plain(one.title)), f"{sign}{short}", x=right, y=y,
+    return tag("text", tag("title", printable(one.title)), f"{sign}{short}", x=right, y=y,
                text_anchor="end", dominant_baseline="central", class_=one.kind)  # fmt: skip

@@ -5,8 +5,9 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable
 
+from bootunion.text import escaped, printable
+
 _VOID = frozenset({"br", "col", "input", "link", "meta"})
-_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 class Html(str):
@@ -19,32 +20,13 @@ Child = Html | str | int | None
 Attribute = str | int | float | bool | None
 
 
-def _visible(char: str) -> str:
-    """How a character that cannot be seen is written: a lone byte as \\x80, others by code."""
-    code = ord(char)
-    if 0xDC80 <= code <= 0xDCFF:  # os.fsdecode's surrogateescape: a byte that is no UTF-8
-        return f"\\x{code - 0xDC00:02x}"
-    if char in _SHORT:
-        return _SHORT[char]
-    if code < 0x80:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def plain(value: str) -> str:
-    """Text in which nothing is hidden: what does not print is escaped; always valid UTF-8."""
-    if value.isprintable():
-        return value
-    return "".join(char if char.isprintable() else _visible(char) for char in value)
-
-
 def text(value: str) -> Html:
     """Text for an element's content; what was escaped is marked, so that nothing is mistaken."""
     if value.isprintable():
         return Html(html.escape(value, quote=False))
     return Html("".join(
         html.escape(char, quote=False) if char.isprintable()
-        else f'<span class="odd">{_visible(char)}</span>'
+        else f'<span class="odd">{escaped(char)}</span>'
         for char in value
     ))  # fmt: skip
 
@@ -81,4 +63,4 @@ def _attribute(key: str, value: Attribute) -> str:
 
 def attribute(value: str | int) -> str:
     """A value as it stands between an attribute's quotes."""
-    return html.escape(plain(value)) if isinstance(value, str) else str(value)
+    return html.escape(printable(value)) if isinstance(value, str) else str(value)

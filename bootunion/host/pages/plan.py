@@ -6,10 +6,11 @@ import datetime
 from collections.abc import Mapping
 
 from bootunion.host.console import human_size
+from bootunion.text import printable
 
 from . import contested, difference, findings, stack
-from .markup import Child, Html, join, plain, tag
-from .shell import Section, document
+from .markup import Child, Html, join, tag
+from .shell import Section, document, masthead
 from .tables import Cell, Column, facts, number, plural, table
 from .value import Value, integer, rows, string
 
@@ -40,7 +41,7 @@ def plan_page(value: Mapping[str, object]) -> str:
     footer = tag("p", "Made by ", tag("code", "bootunion plan --html"), " from the plan alone. "
                  "This page loads nothing and sends nothing.")  # fmt: skip
     title = f"{'boots' if plan['boots'] else 'does not boot'}: {_name(system)}"
-    return document(plain(title), _header(plan, system), sections, footer)
+    return document(printable(title), _header(plan, system), sections, footer)
 
 
 def _name(system: Value) -> str:
@@ -54,24 +55,14 @@ def _name(system: Value) -> str:
 
 def _header(plan: Value, system: Value) -> Html:
     boots = bool(plan["boots"])
-    verdict = tag(
-        "p",
-        tag("span", "✓" if boots else "✗", class_="sign", aria_hidden="true"),
-        tag("strong", "This root boots." if boots else "This root does not boot."),
-        " ", tag("a", f"{findings.counts(plan)}", href="#findings"),
-        class_=f"verdict {'yes' if boots else 'no'}",
-    )  # fmt: skip
     signers = [str(one) for one in system.get("signers") or ()]
     source = {
         "store": "signed list in a store",
         "file": "signed list in a file",
         "system.yaml": "system.yaml, not composed yet",
     }
-    return tag(
-        "header",
-        tag("p", "bootunion plan", class_="eyebrow"),
-        tag("h1", _name(system)),
-        verdict,
+    return masthead(
+        "bootunion plan", _name(system),
         facts((
             ("kernel", string(system, "kernel") or "any"),
             ("architecture", string(system, "architecture")),
@@ -82,6 +73,8 @@ def _header(plan: Value, system: Value) -> Html:
             ("from", source.get(string(system, "source"), string(system, "source"))),
             ("signed by", join(_short(one) for one in signers)),
         )),
+        tag("strong", "This root boots." if boots else "This root does not boot."),
+        " ", tag("a", f"{findings.counts(plan)}", href="#findings"), good=boots,
     )  # fmt: skip
 
 

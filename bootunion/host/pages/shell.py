@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib import resources
 from typing import NamedTuple
 
-from .markup import Html, join, tag
+from .markup import Child, Html, join, tag
 
 # An icon that is in the page: a browser asks the server for one otherwise.
 _ICON = (
@@ -55,6 +55,18 @@ def document(title: str, header: Html, sections: Sequence[Section], footer: Html
         tag("script", Html(script)),
     )
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
+
+
+def masthead(command: str, name: str, known: Html, *said: Child, good: bool) -> Html:
+    """A page's head: what made it, what it is about, the verdict in words, and what is known."""
+    sign = tag("span", "✓" if good else "✗", class_="sign", aria_hidden="true")
+    return tag(
+        "header",
+        tag("p", command, class_="eyebrow"),
+        tag("h1", name),
+        tag("p", sign, *said, class_=f"verdict {'yes' if good else 'no'}"),
+        known,
+    )
 
 
 def _contents(sections: Sequence[Section]) -> Html:

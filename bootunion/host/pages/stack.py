@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from bootunion.host.console import human_size
+from bootunion.text import printable
 
 from .drawing import Label, guides, names, row_step
-from .markup import Html, join, plain, tag
+from .markup import Html, join, tag
 from .value import Value, integer, string
 
 _LEAST = 0.4  # a bar that is shorter could not be seen, percent
@@ -91,7 +92,7 @@ def _words(rows: Sequence[_Row], upper: str) -> str:
     big = max(layers, key=lambda row: row.size, default=None)
     text = f"The stack: {len(layers)} layers, {human_size(total)}, {upper} upper on top."
     if big is not None:
-        text += f" The largest is {plain(big.name)} with {human_size(big.size)}."
+        text += f" The largest is {printable(big.name)} with {human_size(big.size)}."
     return f"{text} The table of layers has the same numbers."
 
 
@@ -134,7 +135,7 @@ def _share(part: int, whole: int) -> float:
 
 def _bar(row: _Row, grid: _Grid, index: int, x: float, width: float, kind: str) -> Html:
     # The upper is drawn inside its row: half of a dashed line at the edge would be cut off.
-    return tag("rect", tag("title", plain(row.title)), x=f"{min(x, 100 - _LEAST):.2f}%",
+    return tag("rect", tag("title", printable(row.title)), x=f"{min(x, 100 - _LEAST):.2f}%",
                width=f"{width:.2f}%", y=grid.top(index), height=grid.bar, class_=kind)  # fmt: skip
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from bootunion.text import printable
+
 from .drawing import Label, guides, names, row_step
-from .markup import Html, join, plain, tag
+from .markup import Html, join, tag
 from .value import Value, integer, rows, string
 
 _OWN_STEP, _OWN_BAR = 19, 12  # pixels
@@ -89,7 +91,7 @@ def _bar(step: Value, whole: int, y: float, thick: float, row: _Row) -> Html:
     title = f"{row.name}: {name} at {milliseconds(start)}, {milliseconds(took)}"
     x = min(100 * start / whole, 100 - _LEAST)
     width = min(max(100 * took / whole, _LEAST), 100 - x)
-    return tag("rect", tag("title", plain(title)), x=f"{x:.3f}%", width=f"{width:.3f}%", y=y,
+    return tag("rect", tag("title", printable(title)), x=f"{x:.3f}%", width=f"{width:.3f}%", y=y,
                height=thick, class_=kind)  # fmt: skip
 
 
