@@ -110,6 +110,9 @@ def test_the_json_is_what_the_schema_says(desk: Desk) -> None:
     ]  # fmt: skip
     assert value["diff"]["added"] == [{"name": "top", "version": "1"}]
     assert value["diff"]["paths"]["changed"] == [{"path": "/usr/bin/tool", "what": ["content"]}]
+    shown = desk.plan("desk", "--against", "desk@1")
+    assert "added\ttop\t\t1" in shown and "changed\t/usr/bin/tool\tcontent" in shown
+    assert shown.splitlines()[-1] == "verdict  this root boots"
     schema = {"$defs": SCHEMA["$defs"], "$ref": "#/$defs/diff"}
     jsonschema.validate(desk.json("--diff", "desk@1", "desk@2"), schema)
 

@@ -17,6 +17,7 @@ from .options import FILE, cache_option, json_option, list_names, store_option, 
 if TYPE_CHECKING:
     from bootunion import trust
     from bootunion.host import planning
+    from bootunion.listdiff import Difference
 
 _YAML = (".yaml", ".yml")
 
@@ -197,7 +198,11 @@ def _show(
 ) -> None:  # fmt: skip
     from bootunion.host import planjson, planview
 
-    difference = _against(place, found, against) if against else None
+    difference = None
+    if against:
+        before = _preview(place, against)
+        change = _change(before, found)
+        difference = planjson.difference_as_json(before.system, found.system, change)
     if as_json or html:
         value = planjson.as_json(found, denied=denied, difference=difference)
         if html:
@@ -205,6 +210,9 @@ def _show(
         if as_json:
             console.show_json(value)
             return
+    if against:
+        planview.show_difference(before.system, found.system, change)
+        print()
     planview.show(found, denied, every_path=paths)
     if html:
         print(f"page     {html}")
@@ -217,21 +225,17 @@ def _write_page(path: Path, value: dict[str, Any]) -> None:
     write_atomic(path, plan_page(value).encode())
 
 
-def _against(place: _Place, found: planning.Preview, reference: str) -> dict[str, Any]:
+def _change(before: planning.Preview, after: planning.Preview) -> Difference:
     from bootunion import listdiff
-    from bootunion.host import planjson
 
-    before = _preview(place, reference)
-    change = listdiff.compare(before.system, found.system, before.merged, found.merged)
-    return planjson.difference_as_json(before.system, found.system, change)
+    return listdiff.compare(before.system, after.system, before.merged, after.merged)
 
 
 def _show_difference(place: _Place, one: str, other: str, *, as_json: bool) -> None:
-    from bootunion import listdiff
     from bootunion.host import planjson, planview
 
     before, after = _preview(place, one), _preview(place, other)
-    change = listdiff.compare(before.system, after.system, before.merged, after.merged)
+    change = _change(before, after)
     if as_json:
         console.show_json(planjson.difference_as_json(before.system, after.system, change))
     else:
