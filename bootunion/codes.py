@@ -173,6 +173,11 @@ CODES: dict[str, Code] = {
         "A trust store names a key whose private half is in a standard or in a well-known test.",
         "Make keys of your own with `bootunion keygen`.",
     ),
+    "layers-too-many": Code(
+        EXIT_PLAN,
+        "A process root of more layers than one overlay takes was asked for.",
+        "Leave packages out (`--without`), or use `--pure` with a shorter list.",
+    ),
     "list-expired": Code(
         EXIT_UNTRUSTED,
         "The list's expiry lies in the past.",
@@ -237,6 +242,11 @@ CODES: dict[str, Code] = {
         EXIT_INPUT,
         "A package has one path twice, or a file below something that is no directory.",
         "The package's maker must change it; on a merged /usr, /bin/x and /usr/bin/x are one path.",
+    ),
+    "package-missing": Code(
+        EXIT_INPUT,
+        "No store of the search path has the package that was named, signed by a trusted key.",
+        "Import, build or fetch it; `--source URL` fetches what a list lacks.",
     ),
     "path-missing": Code(
         EXIT_INPUT,

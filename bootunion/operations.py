@@ -24,12 +24,16 @@ class PrepareWorkspace(NamedTuple):
 
 
 class AttachLoop(NamedTuple):
-    """Open `packages/<file>` of the store once, check its size in bytes, make a loop device."""
+    """Open `packages/<file>` of a store once, check its size in bytes, make a loop device.
+
+    `store` is the store's position among those that the executor was given.
+    """
 
     layer: int
     file: str
     size: int
     optional: bool = False
+    store: int = 0
 
     def describe(self) -> str:
         return f"attach {self.file} ({self.size} bytes) to a loop device, read-only"
@@ -52,6 +56,25 @@ class CreateVerity(NamedTuple):
     def describe(self) -> str:
         text = f"bind {self.package} to root hash {self.root_hash} by dm-verity"
         return text if self.corruption == "eio" else f"{text}; a bad block means {self.corruption}"
+
+
+class ShareDevice(NamedTuple):
+    """A package's dm-verity device that all process roots share, over `packages/<file>`.
+
+    One that is there is used; a new one goes away with its last user.
+    """
+
+    layer: int
+    store: int
+    file: str
+    size: int
+    package: str
+    data_blocks: int
+    root_hash: str
+    salt: str
+
+    def describe(self) -> str:
+        return f"open {self.package} by its dm-verity device of root hash {self.root_hash}"
 
 
 class MountImage(NamedTuple):
@@ -79,16 +102,98 @@ class MountOverlay(NamedTuple):
     """Unite the layers, top first, at `path`.
 
     `lower` are (layer, directory inside its image). `upper` is the directory that has `upper/` and
-    `work/`, "" for a read-only root.
+    `work/`, "" for a read-only root. A layer of a `sparse` union that lacks the directory is
+    passed over; when all do, nothing is mounted.
     """
 
     path: str
     lower: tuple[tuple[int, str], ...]
     upper: str
+    sparse: bool = False
 
     def describe(self) -> str:
         writable = f"upper {self.upper}" if self.upper else "read-only"
         return f"unite {len(self.lower)} layers with overlayfs at {self.path}, {writable}"
+
+
+class CloneTree(NamedTuple):
+    """The caller's tree at `path`, as a layer."""
+
+    layer: int
+    path: str
+
+    def describe(self) -> str:
+        return f"take {self.path} of the caller's root as a layer"
+
+
+class MakeFrame(NamedTuple):
+    """A layer of empty directories and files: where a root's other file systems are put."""
+
+    layer: int
+    path: str
+    directories: tuple[str, ...]
+    files: tuple[str, ...]
+
+    def describe(self) -> str:
+        return f"make places for {len(self.directories) + len(self.files)} trees of the caller"
+
+
+class CarryTree(NamedTuple):
+    """Show the caller's `path` at the same path below `root`, with all that is mounted there."""
+
+    root: str
+    path: str
+
+    def describe(self) -> str:
+        return f"show the caller's {self.path}"
+
+
+class HideDirectory(NamedTuple):
+    """Put an empty directory over `path` below `root`; where there is none, nothing is done."""
+
+    root: str
+    path: str
+
+    def describe(self) -> str:
+        return f"hide what is in {self.path}"
+
+
+class MountProc(NamedTuple):
+    """Mount the process file system of the caller's process namespace below `root`."""
+
+    root: str
+
+    def describe(self) -> str:
+        return "show the processes of the namespace at /proc"
+
+
+class TakeTree(NamedTuple):
+    """Take the union at `path` as a detached tree, with attributes, to be handed on."""
+
+    path: str
+    trusted: bool
+
+    def describe(self) -> str:
+        return f"take the union{'' if self.trusted else ', without setuid and devices,'} as a tree"
+
+
+class UseTree(NamedTuple):
+    """Put a detached tree that was handed over at `path`."""
+
+    layer: int
+    path: str
+
+    def describe(self) -> str:
+        return f"put what was handed over at {self.path}"
+
+
+class EnterRoot(NamedTuple):
+    """Make `path` the root of this mount namespace; the old root is in it no more."""
+
+    path: str
+
+    def describe(self) -> str:
+        return f"make {self.path} the root"
 
 
 class KeepUpper(NamedTuple):
@@ -146,9 +251,18 @@ Operation = (
     PrepareWorkspace
     | AttachLoop
     | CreateVerity
+    | ShareDevice
     | MountImage
     | MountTmpfs
     | MountOverlay
+    | CloneTree
+    | MakeFrame
+    | CarryTree
+    | HideDirectory
+    | MountProc
+    | TakeTree
+    | UseTree
+    | EnterRoot
     | KeepUpper
     | PlaceStore
     | WriteFile

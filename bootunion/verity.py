@@ -182,6 +182,21 @@ def table_line(
     return f"{line} {options}" if options else line
 
 
+def is_table(text: str, data_blocks: int, root_hash: str, salt: str,
+             corruptions: Iterable[str]) -> bool:  # fmt: skip
+    """Whether a live target's parameters are a package's, with one of `corruptions`.
+
+    The device is free, as long as data and hash tree are on the same one.
+    """
+    words = text.split()
+    device = words[1] if len(words) > 1 else ""
+    return any(
+        words == table_line(device, data_blocks, root_hash, salt,
+                            options=CORRUPTION_OPTIONS[one]).split()
+        for one in corruptions
+    )  # fmt: skip
+
+
 def blocks_of(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Cut a stream of chunks into blocks, the last one padded with zeros."""
     rest = b""

@@ -62,23 +62,14 @@ def _device(control: dm.Control, system: SystemList, layer: Layer) -> tuple[str,
 
 
 def is_listed(target: dm.Target, system: SystemList, layer: Layer) -> bool:
-    """Whether a verity target is what the signed list says of a layer.
-
-    The devices are free, as long as data and hash tree are on the same one.
-    """
+    """Whether a verity target is what the signed list says of a layer."""
     image = layer.image
     if (target.start, target.length) != (0, image.data_blocks * verity.BLOCK_SIZE):
         return False
-    words = target.text.split()
-    device = words[1] if len(words) > 1 else ""
     # The last resort of a boot goes without the list's `corruption`.
-    return any(
-        words == verity.table_line(
-            device, image.data_blocks, image.root_hash, image.salt,
-            options=verity.CORRUPTION_OPTIONS[corruption],
-        ).split()
-        for corruption in {system.corruption, EIO}
-    )  # fmt: skip
+    return verity.is_table(
+        target.text, image.data_blocks, image.root_hash, image.salt, {system.corruption, EIO}
+    )
 
 
 @contextlib.contextmanager

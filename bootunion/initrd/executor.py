@@ -9,14 +9,14 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import ClassVar, NamedTuple
 
 from bootunion import operations as op
 from bootunion import verity
 from bootunion.errors import BootunionError
 
-from . import dm, loop, mount
+from . import dm, loop, mount, openat2
 from .store import Store
 
 # Overlay features that would let attributes inside a layer send reads elsewhere.
@@ -35,19 +35,24 @@ class Step(NamedTuple):
 
 
 class Executor:
-    """Carries out operations over one store. A context manager: leaving it by an exception undoes.
+    """Carries out operations over stores. A context manager: leaving it by an exception undoes.
 
     `interface` is how the layers reached overlayfs: "descriptor" (Linux 6.15 and later) or "path".
     `left_out` has the optional layers that could not be had, by position, and why.
     """
 
-    def __init__(self, store: Store, record: Callable[[Step], None] | None = None) -> None:
-        self._store = store
+    actions: ClassVar[dict[type, Callable[..., None]]]
+
+    def __init__(
+        self, stores: Store | Sequence[Store], record: Callable[[Step], None] | None = None
+    ) -> None:
+        self._stores = (stores,) if isinstance(stores, Store) else tuple(stores)
         self._record = record or (lambda _step: None)
         self._undo = contextlib.ExitStack()
         self._close = contextlib.ExitStack()
         self._devices: dict[int, str] = {}
         self._mounts: dict[int, int] = {}
+        self._attached: set[int] = set()
         self._verity: dict[int, str] = {}
         self._workspace = ""
         self.interface = ""
@@ -88,7 +93,7 @@ class Executor:
 
     def _carry_out(self, operation: op.Operation) -> None:
         try:
-            _ACTIONS[type(operation)](self, operation)
+            self.actions[type(operation)](self, operation)
         except OSError as error:
             raise _kernel_refusal(operation, error) from error
 
@@ -106,7 +111,7 @@ class Executor:
         self._workspace = todo.path
 
     def _attach_loop(self, todo: op.AttachLoop) -> None:
-        image, size = self._store.open("packages", todo.file)
+        image, size = self._stores[todo.store].open("packages", todo.file)
         try:
             if size != todo.size:
                 text = f"has {size} bytes, the list says {todo.size}"
@@ -145,27 +150,56 @@ class Executor:
         self._undo.callback(_quietly, mount.unmount, todo.path, mount.MNT_DETACH)
 
     def _mount_overlay(self, todo: op.MountOverlay) -> None:
+        lower = self._present(todo)
+        if not lower:
+            return
         os.makedirs(todo.path, exist_ok=True)
         options = dict(_SAFE)
         if todo.upper:
             for name in ("upper", "work"):
                 os.makedirs(f"{todo.upper}/{name}", mode=0o755, exist_ok=True)
             options.update(upperdir=f"{todo.upper}/upper", workdir=f"{todo.upper}/work")
+        elif len(lower) == 1:
+            # Overlayfs refuses to unite one (fs/overlayfs/super.c, ovl_fill_super).
+            self._show_one(*lower[0], todo.path)
+            return
         self.interface = "descriptor"
-        if not self._overlay_by_descriptor(todo, options):
+        if not self._overlay_by_descriptor(todo, lower, options):
             self.interface = "path"
-            self._overlay_by_path(todo, options)
+            self._overlay_by_path(todo, lower, options)
         self._undo.callback(_quietly, mount.unmount, todo.path, mount.MNT_DETACH)
 
     def _present(self, todo: op.MountOverlay) -> list[tuple[int, str]]:
-        return [one for one in todo.lower if one[0] not in self.left_out]
+        present = [one for one in todo.lower if one[0] not in self.left_out]
+        return [one for one in present if self._has(*one)] if todo.sparse else present
 
-    def _overlay_by_descriptor(self, todo: op.MountOverlay, options: dict[str, str]) -> bool:
+    def _has(self, layer: int, directory: str) -> bool:
+        try:
+            os.close(self._layer_root(layer, directory))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
+    def _show_one(self, layer: int, root: str, path: str) -> None:
+        directory = self._layer_root(layer, root)
+        try:
+            tree = mount.clone_tree(directory, path)
+        finally:
+            os.close(directory)
+        try:
+            mount.attach(tree, path)
+        finally:
+            os.close(tree)
+        self._undo.callback(_quietly, mount.unmount, path, mount.MNT_DETACH)
+
+    def _overlay_by_descriptor(
+        self, todo: op.MountOverlay, lower: list[tuple[int, str]], options: dict[str, str]
+    ) -> bool:
         # Layers by descriptor: Linux 6.13; layers that are detached mounts: 6.15. There is no
         # way to know but to try, and an older kernel says EINVAL at the first layer.
         with mount.FileSystemContext("overlay") as context, contextlib.ExitStack() as opened:
             try:
-                for layer, root in self._present(todo):
+                for layer, root in lower:
                     directory = self._layer_root(layer, root)
                     opened.callback(os.close, directory)
                     context.descriptor("lowerdir+", directory)
@@ -186,28 +220,31 @@ class Executor:
         return True
 
     def _layer_root(self, layer: int, root: str) -> int:
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(root.lstrip("/") or ".", flags, dir_fd=self._mounts[layer])
+        return openat2.beneath(self._mounts[layer], root, os.O_RDONLY | os.O_DIRECTORY)
 
-    def _overlay_by_path(self, todo: op.MountOverlay, options: dict[str, str]) -> None:
+    def _overlay_by_path(
+        self, todo: op.MountOverlay, lower: list[tuple[int, str]], options: dict[str, str]
+    ) -> None:
         # mount(2) takes one page of options: short names below the working directory let 500
         # layers fit (KERNEL: fs/namespace.c, copy_mount_options).
         layers = f"{self._workspace}/layers"
-        os.makedirs(layers)
+        os.makedirs(layers, exist_ok=True)
         before = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         os.chdir(layers)
-        with contextlib.ExitStack() as attached:
-            attached.callback(os.close, before)
-            attached.callback(os.fchdir, before)
-            for layer, _ in self._present(todo):
-                os.mkdir(str(layer))
-                mount.attach(self._mounts[layer], str(layer))
-                # Overlay keeps private clones: ours go again, out of the mount table.
-                attached.callback(mount.unmount, str(layer), mount.MNT_DETACH)
-            lower = ":".join(f"{layer}{root.rstrip('/')}" for layer, root in self._present(todo))
+        try:
+            for layer, _ in lower:
+                if layer not in self._attached:
+                    os.mkdir(str(layer))
+                    # Overlay keeps private clones: ours go with the workspace.
+                    mount.attach(self._mounts[layer], str(layer))
+                    self._attached.add(layer)
+            places = ":".join(f"{layer}{root.rstrip('/')}" for layer, root in lower)
             text = ",".join(f"{key}={value}" for key, value in options.items())
             flags = 0 if todo.upper else mount.MS_RDONLY
-            mount.mount("bootunion", todo.path, "overlay", flags, f"{text},lowerdir={lower}")
+            mount.mount("bootunion", todo.path, "overlay", flags, f"{text},lowerdir={places}")
+        finally:
+            os.fchdir(before)
+            os.close(before)
 
     def _keep_upper(self, todo: op.KeepUpper) -> None:
         os.makedirs(os.path.dirname(todo.path), mode=0o700, exist_ok=True)
@@ -226,10 +263,10 @@ class Executor:
         self._undo.callback(_quietly, mount.unmount, todo.path, mount.MNT_DETACH)
 
     def _place_store(self, todo: op.PlaceStore) -> None:
-        tree = mount.clone_tree(self._store.fd, self._store.name)
+        tree = mount.clone_tree(self._stores[0].fd, self._stores[0].name)
         try:
             # Whoever writes to the store must not hand the machine's users a setuid program.
-            mount.restrict(tree, _STORE_ATTRIBUTES, self._store.name)
+            mount.restrict(tree, _STORE_ATTRIBUTES, self._stores[0].name)
             mount.attach(tree, todo.path)
         except FileNotFoundError:
             text = f"the union has no directory {op_mount_point(todo.path)} for the store"
@@ -255,7 +292,7 @@ class Executor:
         os.rmdir(todo.path)
 
 
-_ACTIONS: dict[type, Callable[..., None]] = {
+Executor.actions = {
     op.PrepareWorkspace: Executor._prepare_workspace,
     op.AttachLoop: Executor._attach_loop,
     op.CreateVerity: Executor._create_verity,

@@ -17,14 +17,17 @@ MS_NOSUID = 2
 MS_NODEV = 4
 MS_REMOUNT = 32
 MS_PRIVATE = 1 << 18
+MS_SLAVE = 1 << 19
 MS_REC = 1 << 14
 MNT_DETACH = 2
 
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
+AT_RECURSIVE = 0x8000
 OPEN_TREE_CLONE = 1
 OPEN_TREE_CLOEXEC = os.O_CLOEXEC
 MOVE_MOUNT_F_EMPTY_PATH = 4
+MOVE_MOUNT_T_EMPTY_PATH = 0x40
 FSOPEN_CLOEXEC = 1
 FSMOUNT_CLOEXEC = 1
 FSCONFIG_SET_FLAG = 0
@@ -42,6 +45,10 @@ _FSOPEN = 430
 _FSCONFIG = 431
 _FSMOUNT = 432
 _MOUNT_SETATTR = 442
+# pivot_root is older than the common numbers (asm/unistd.h of each architecture).
+_PIVOT_ROOT = {"x86_64": 155, "i686": 217, "armv7l": 218, "ppc64le": 203, "s390x": 217}.get(
+    os.uname().machine, 41
+)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -90,12 +97,14 @@ def remount(target: str, *, read_only: bool) -> None:
     mount("", target, "", flags | MS_REMOUNT | (MS_RDONLY if read_only else 0))
 
 
-def clone_tree(directory: int, name: str) -> int:
+def clone_tree(directory: int, name: str, *, recursive: bool = False) -> int:
     """A detached clone of the mount at an open directory, rooted there (descriptor).
 
-    `name` is for the error's text only.
+    With `recursive` also of what is mounted below. `name` is for the error's text only.
     """
     flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH
+    if recursive:
+        flags |= AT_RECURSIVE
     return _call(_OPEN_TREE, name, ctypes.c_int(directory), b"", ctypes.c_uint(flags))
 
 
@@ -125,6 +134,31 @@ def attach(tree: int, target: str) -> None:
         target.encode(),
         ctypes.c_uint(MOVE_MOUNT_F_EMPTY_PATH),
     )
+
+
+def attach_at(tree: int, place: int, name: str) -> None:
+    """Put a detached mount at an open directory or file; `name` is for the error's text only."""
+    _call(
+        _MOVE_MOUNT,
+        name,
+        ctypes.c_int(tree),
+        b"",
+        ctypes.c_int(place),
+        b"",
+        ctypes.c_uint(MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH),
+    )
+
+
+def pivot(root: str) -> None:
+    """Make the mount at `root` the root of this mount namespace, and take the old one away.
+
+    Stacking the old root on the new one and unmounting it needs no directory for it
+    (pivot_root(2), "pivot_root(".", ".")").
+    """
+    os.chdir(root)
+    _call(_PIVOT_ROOT, root, b".", b".")
+    unmount(".", MNT_DETACH)
+    os.chdir("/")
 
 
 def move(source: str, target: str) -> None:

@@ -1,0 +1,209 @@
+"""The executor for process roots: what the agent at boot has no use for.
+
+The same operations are carried out for root's own processes, by the helper for others, and in a
+user namespace for those who have no helper.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+
+from bootunion import operations as op
+from bootunion import verity
+from bootunion.errors import BootunionError
+
+from . import dm, mount, openat2
+from .executor import Executor
+
+_HANDED_ON = mount.MOUNT_ATTR_RDONLY | mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV
+_ATTEMPTS = 50
+_PAUSE = 0.02  # seconds; another process is between making a device and loading its table
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class ProcessExecutor(Executor):
+    """Carries out a process root's operations. `tree` is what `TakeTree` took (descriptor)."""
+
+    tree = -1
+
+    def give(self, layer: int, tree: int) -> None:
+        """Take a detached tree that is there already as the layer's; it is closed at the end."""
+        self._close.callback(os.close, tree)
+        self._mounts[layer] = tree
+
+    def _share_device(self, todo: op.ShareDevice) -> None:
+        for attempt in range(_ATTEMPTS):
+            try:
+                path = _found(todo)
+            except OSError as error:
+                if error.errno != errno.ENXIO:
+                    raise
+                path = ""
+            try:
+                if not path:
+                    path = self._make_device(todo)
+                    if not path:
+                        time.sleep(_PAUSE)
+                        continue
+                device = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue  # its last user left in between
+            self._close.callback(os.close, device)
+            # By number it may be another one by now: look once more while it is held.
+            if attempt + 1 < _ATTEMPTS and not _is_held(todo, device):
+                continue
+            self._devices[todo.layer] = path
+            return
+        text = "its dm-verity device comes and goes"
+        raise BootunionError("device-mismatch", text, subject=todo.package)
+
+    def _make_device(self, todo: op.ShareDevice) -> str:
+        """Make the device; "" when somebody else is making it."""
+        self._attach_loop(op.AttachLoop(todo.layer, todo.file, todo.size, store=todo.store))
+        table = verity.table_line(
+            self._devices[todo.layer], todo.data_blocks, todo.root_hash, todo.salt
+        )
+        size = todo.data_blocks * verity.BLOCK_SIZE
+        name = f"bootunion-{todo.root_hash[:16]}"
+        with dm.Control() as control:
+            try:
+                path = control.create(name, f"{dm.UUID_PREFIX}{todo.root_hash}", "verity", table,
+                                      size)  # fmt: skip
+            except OSError as error:
+                if error.errno == errno.EBUSY:
+                    return ""
+                raise
+            device = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._close.callback(os.close, device)
+            control.remove(name)  # with its last user, and that is us so far
+        return path
+
+    def _clone_tree(self, todo: op.CloneTree) -> None:
+        directory = os.open(todo.path, _DIRECTORY)
+        try:
+            # Without what is mounted below, a user namespace may not have it.
+            self.give(todo.layer, mount.clone_tree(directory, todo.path, recursive=True))
+        finally:
+            os.close(directory)
+
+    def _make_frame(self, todo: op.MakeFrame) -> None:
+        os.mkdir(todo.path, 0o755)
+        for path in todo.directories:
+            os.makedirs(todo.path + path, mode=0o755, exist_ok=True)
+        for path in todo.files:
+            os.makedirs(os.path.dirname(todo.path + path), mode=0o755, exist_ok=True)
+            with open(todo.path + path, "x", encoding="utf-8"):
+                pass
+        directory = os.open(todo.path, _DIRECTORY)
+        try:
+            self.give(todo.layer, mount.clone_tree(directory, todo.path))
+        finally:
+            os.close(directory)
+
+    def _carry_tree(self, todo: op.CarryTree) -> None:
+        source = os.open(todo.path, os.O_PATH | os.O_CLOEXEC)
+        try:
+            tree = mount.clone_tree(source, todo.path, recursive=True)
+        finally:
+            os.close(source)
+        _place(tree, todo.root, todo.path)
+
+    def _hide_directory(self, todo: op.HideDirectory) -> None:
+        empty = f"{self._workspace}/empty"
+        os.makedirs(empty, mode=0o755, exist_ok=True)
+        directory = os.open(empty, _DIRECTORY)
+        try:
+            tree = mount.clone_tree(directory, empty)
+        finally:
+            os.close(directory)
+        mount.restrict(tree, mount.MOUNT_ATTR_RDONLY, empty)
+        try:
+            _place(tree, todo.root, todo.path)
+        except FileNotFoundError:
+            return
+
+    def _mount_proc(self, todo: op.MountProc) -> None:
+        with mount.FileSystemContext("proc") as context:
+            tree = context.mount(
+                mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV | mount.MOUNT_ATTR_NOEXEC
+            )
+        _place(tree, todo.root, "/proc")
+
+    def _take_tree(self, todo: op.TakeTree) -> None:
+        directory = os.open(todo.path, _DIRECTORY)
+        try:
+            self.tree = mount.clone_tree(directory, todo.path)
+        finally:
+            os.close(directory)
+        attributes = mount.MOUNT_ATTR_RDONLY if todo.trusted else _HANDED_ON
+        mount.restrict(self.tree, attributes, todo.path)
+
+    def _use_tree(self, todo: op.UseTree) -> None:
+        os.makedirs(todo.path, exist_ok=True)
+        mount.attach(self._mounts[todo.layer], todo.path)
+
+    def _enter_root(self, todo: op.EnterRoot) -> None:
+        mount.pivot(todo.path)
+        # What undoing would unmount is out of sight, and gone with the old root.
+        self._undo.pop_all()
+
+
+def _place(tree: int, root: str, path: str) -> None:
+    """Put a tree at `path` below `root`, following no symlink, and close it."""
+    try:
+        top = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            place = openat2.beneath(top, path, os.O_PATH)
+        finally:
+            os.close(top)
+        try:
+            mount.attach_at(tree, place, path)
+        finally:
+            os.close(place)
+    finally:
+        os.close(tree)
+
+
+def _found(todo: op.ShareDevice) -> str:
+    """The path of the device that is there. Raises OSError, ENXIO when there is none."""
+    with dm.Control() as control:
+        path, targets = control.look(f"{dm.UUID_PREFIX}{todo.root_hash}", table=True)
+    if not targets:
+        raise OSError(errno.ENXIO, "its table is not loaded yet")
+    if not _is_its(todo, targets):
+        text = f"{path} has its name and is not its dm-verity device"
+        raise BootunionError("device-mismatch", text, subject=todo.package)
+    return path
+
+
+def _is_held(todo: op.ShareDevice, device: int) -> bool:
+    try:
+        return os.stat(_found(todo)).st_rdev == os.fstat(device).st_rdev
+    except OSError:
+        return False
+
+
+def _is_its(todo: op.ShareDevice, targets: list[dm.Target]) -> bool:
+    """Whether a live table is one dm-verity target with the package's own parameters."""
+    if len(targets) != 1 or targets[0].name != "verity":
+        return False
+    target = targets[0]
+    whole = (target.start, target.length) == (0, todo.data_blocks * verity.BLOCK_SIZE)
+    return whole and verity.is_table(
+        target.text, todo.data_blocks, todo.root_hash, todo.salt, verity.CORRUPTION_OPTIONS
+    )
+
+
+ProcessExecutor.actions = Executor.actions | {
+    op.ShareDevice: ProcessExecutor._share_device,
+    op.CloneTree: ProcessExecutor._clone_tree,
+    op.MakeFrame: ProcessExecutor._make_frame,
+    op.CarryTree: ProcessExecutor._carry_tree,
+    op.HideDirectory: ProcessExecutor._hide_directory,
+    op.MountProc: ProcessExecutor._mount_proc,
+    op.TakeTree: ProcessExecutor._take_tree,
+    op.UseTree: ProcessExecutor._use_tree,
+    op.EnterRoot: ProcessExecutor._enter_root,
+}

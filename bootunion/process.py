@@ -1,0 +1,158 @@
+"""The plan of a process root: the root that one process sees, in a mount namespace of its own.
+
+Three shapes, one function each: a whole root made of packages (`for_root`), unions put over single
+directories of the caller's root (`for_trees`), and a union that is handed on (`for_handing_on`).
+Values in, values out; `initrd.process` carries them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from . import operations as op
+from .errors import BootunionError
+from .operations import Operation
+from .systemlist import MAX_LAYERS, Layer
+
+# What the machine and its users keep: programs come from packages, these from the caller's root.
+CARRIED = ("/dev", "/proc", "/sys", "/run", "/var", "/home", "/root", "/srv", "/mnt", "/media",
+           "/tmp")  # noqa: S108  # fmt: skip
+# The same for a root of nothing but packages: no program and no data of the machine is in these.
+CARRIED_PURE = ("/dev", "/sys", "/home", "/root", "/tmp")  # noqa: S108
+# Who and where the machine is, for a root whose /etc is its packages'.
+CARRIED_FILES = ("/etc/passwd", "/etc/group", "/etc/resolv.conf", "/etc/hosts", "/etc/hostname",
+                 "/etc/localtime", "/etc/machine-id")  # fmt: skip
+# Roots of others lie here, and what they are made of.
+HIDDEN = ("/run/bootunion/roots", "/run/bootunion/private")
+
+VERITY = "verity"
+"""Layers come through dm-verity devices that all process roots share."""
+
+CHECKED = "checked"
+"""Layers come through loop devices; the caller has checked every block of them before."""
+
+GIVEN = "given"
+"""The executor is given the layers' trees."""
+
+
+class Pick(NamedTuple):
+    """A package and the position of the store that has it."""
+
+    layer: Layer
+    store: int = 0
+
+
+class Tree(NamedTuple):
+    """A union over one directory of the root: of the layers at `layers` (positions, top first).
+
+    With `below`, the directory that it is put over is its lowest layer.
+    """
+
+    path: str
+    layers: tuple[int, ...]
+    below: bool = False
+
+
+class View(NamedTuple):
+    """What a process sees beside its packages.
+
+    `base` is "" for nothing, else the directory of the caller's that is the lowest layer. `carried`
+    are trees and `files` files of the caller's root that stay visible; `hidden` directories that
+    are shown empty; `proc` asks for a process file system of the process' own namespace.
+    """
+
+    base: str = ""
+    carried: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    trees: tuple[Tree, ...] = ()
+    hidden: tuple[str, ...] = ()
+    proc: bool = False
+
+
+def check_count(picks: Sequence[Pick], view: View) -> None:
+    """Refuse more layers than one overlay takes (layers-too-many), or none (list-invalid)."""
+    count = len(picks) + bool(view.base)
+    if count > MAX_LAYERS - 1:  # one is the frame's
+        text = f"{count} layers are more than the {MAX_LAYERS - 1} that a process root takes"
+        raise BootunionError("layers-too-many", text)
+
+
+def for_root(picks: Sequence[Pick], view: View, workspace: str, how: str) -> tuple[Operation, ...]:
+    """The operations after which the calling process' root is the union of `picks`."""
+    root = f"{workspace}/root"
+    base, frame = len(picks), len(picks) + 1
+    directories = (*view.carried, *(("/proc",) if view.proc else ()))
+    lower = [*_lower(picks), *(((base, "/"),) if view.base else ()), (frame, "/")]
+    return (
+        op.PrepareWorkspace(workspace),
+        *_devices(picks, how),
+        *((op.CloneTree(base, view.base),) if view.base else ()),
+        op.MakeFrame(frame, f"{workspace}/frame", directories, view.files),
+        op.MountOverlay(root, tuple(lower), ""),
+        *(op.CarryTree(root, path) for path in (*view.carried, *view.files)),
+        *((op.MountProc(root),) if view.proc else ()),
+        *_trees(picks, view, root, frame + 1),
+        *(op.HideDirectory(root, path) for path in view.hidden),
+        op.EnterRoot(root),
+    )
+
+
+def for_trees(picks: Sequence[Pick], view: View, workspace: str, how: str) -> tuple[Operation, ...]:
+    """The operations that put `view.trees` over directories of the caller's root."""
+    return (
+        op.PrepareWorkspace(workspace),
+        *_devices(picks, how),
+        *_trees(picks, view, "", len(picks)),
+        *(op.HideDirectory("/", path) for path in view.hidden),
+        op.RemoveWorkspace(workspace),
+    )
+
+
+def for_handing_on(
+    picks: Sequence[Pick], workspace: str, *, trusted: bool
+) -> tuple[Operation, ...]:
+    """The operations that unite `picks` as a detached tree, for another process to enter."""
+    root = f"{workspace}/root"
+    return (
+        op.PrepareWorkspace(workspace),
+        *_devices(picks, VERITY),
+        op.MountOverlay(root, tuple(_lower(picks)), ""),
+        op.TakeTree(root, trusted),
+        op.RemoveWorkspace(workspace),
+    )
+
+
+def _lower(picks: Sequence[Pick]) -> list[tuple[int, str]]:
+    return [(index, pick.layer.image.root) for index, pick in enumerate(picks)]
+
+
+def _trees(picks: Sequence[Pick], view: View, root: str, free: int) -> list[Operation]:
+    steps: list[Operation] = []
+    for number, tree in enumerate(view.trees):
+        lower = [(index, picks[index].layer.image.root.rstrip("/") + tree.path)
+                 for index in tree.layers]  # fmt: skip
+        if tree.below:
+            steps.append(op.CloneTree(free + number, root + tree.path))
+            lower.append((free + number, "/"))
+        steps.append(op.MountOverlay(root + tree.path, tuple(lower), "", sparse=True))
+    return steps
+
+
+def _devices(picks: Sequence[Pick], how: str) -> list[Operation]:
+    steps: list[Operation] = []
+    if how == GIVEN:
+        return steps
+    for index, (layer, store) in enumerate(picks):
+        image = layer.image
+        if how == VERITY:
+            steps.append(
+                op.ShareDevice(
+                    index, store, layer.file_name, image.size, layer.name, image.data_blocks,
+                    image.root_hash, image.salt,
+                )
+            )  # fmt: skip
+        else:
+            steps.append(op.AttachLoop(index, layer.file_name, image.size, store=store))
+        steps.append(op.MountImage(index, layer.name, image.format))
+    return steps
