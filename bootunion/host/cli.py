@@ -21,6 +21,7 @@ from .commands import (
     keys,
     lists,
     machine,
+    namespaces,
     packages,
     plans,
     reports,
@@ -50,9 +51,9 @@ def cli() -> None:
 _COMMANDS = (
     keys.keygen, keys.sign, trust.trust_group, packages.build, packages.import_group,
     lists.compose, plans.plan, lists.verify, initramfs.initramfs, initramfs.initramfs_files,
-    fetches.fetch, fetches.publish, machine.doctor, machine.mark_good,
-    running.check_root, running.drift, reports.boot_report, hooks.install_hooks,
-    shells.completion,
+    fetches.fetch, fetches.publish, namespaces.run, namespaces.shell,
+    machine.doctor, machine.mark_good, running.check_root, running.drift, reports.boot_report,
+    hooks.install_hooks, shells.completion,
 )  # fmt: skip
 for _command in _COMMANDS:
     cli.add_command(_command)

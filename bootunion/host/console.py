@@ -97,6 +97,26 @@ def progress() -> Iterator[Reporter]:
         reporter.finish()
 
 
+class _Silent:
+    """Nothing: the words belong to the program that is started."""
+
+    def stage(self, what: str, total: int) -> None:
+        pass
+
+    def step(self, name: str) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def terminal_progress() -> Iterator[Reporter]:
+    """Bars on a terminal, nothing otherwise."""
+    if err.is_terminal:
+        with progress() as reporter:
+            yield reporter
+    else:
+        yield _Silent()
+
+
 class Transfer:
     """A bar of bytes with their rate on a terminal, one line otherwise."""
 

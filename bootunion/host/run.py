@@ -41,6 +41,7 @@ _DEBIAN_PACKAGE = {
     "mksquashfs": "squashfs-tools",
     "qemu-system-x86_64": "qemu-system-x86",
     "sqfstar": "squashfs-tools",
+    "squashfuse": "squashfuse",
     "unshare": "util-linux",
     "unsquashfs": "squashfs-tools",
     "veritysetup": "cryptsetup-bin",

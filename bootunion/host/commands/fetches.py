@@ -22,7 +22,7 @@ from .options import (
 SOURCES_FILE = Path("/etc/bootunion/sources")
 
 
-def _sources(given: tuple[str, ...]) -> tuple[str, ...]:
+def known_sources(given: tuple[str, ...]) -> tuple[str, ...]:
     """The sources that were named, or else this machine's."""
     if given:
         return given
@@ -37,19 +37,18 @@ def _sources(given: tuple[str, ...]) -> tuple[str, ...]:
     return found
 
 
+sources_option = click.option(
+    "--source", "sources", multiple=True, metavar="WHERE",
+    envvar="BOOTUNION_SOURCES", show_envvar=True,
+    help="A directory, file://, http:// or https:// address to fetch from; again for more, in "
+         "order. Without it: the lines of /etc/bootunion/sources.",
+)  # fmt: skip
+
+
 @click.command()
 @list_argument
 @generation_option
-@click.option(
-    "--source",
-    "sources",
-    multiple=True,
-    metavar="WHERE",
-    envvar="BOOTUNION_SOURCES",
-    show_envvar=True,
-    help="A directory, file://, http:// or https:// address to fetch from; again for "
-    "more, in order. Without it: the lines of /etc/bootunion/sources.",
-)
+@sources_option
 @click.option(
     "--jobs",
     type=click.IntRange(1),
@@ -80,7 +79,7 @@ def fetch(
     from bootunion.host import signing
     from bootunion.host.fetch import fetching
 
-    orders = fetching.Orders(_sources(sources), timeout, jobs or 0)
+    orders = fetching.Orders(known_sources(sources), timeout, jobs or 0)
     trusted = signing.read_trust(trust_path, store_path)
     with console.transfer() as bar:
         progress = fetching.Progress(bar.begin, bar.came, bar.done)

@@ -1,0 +1,75 @@
+"""How this person's process root is made: with root's rights, by the helper, or without either."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bootunion import process
+from bootunion.operations import Operation
+from bootunion.process import View
+
+from ..console import Reporter
+from . import checking, entering, searching
+from .searching import Place
+from .selecting import Selected
+
+WORKSPACE = Path("/run/bootunion/process")
+VERIFICATION = "BOOTUNION_VERIFICATION"
+"""The variable that tells the program how its packages are checked: `verity` or `checked`."""
+
+_WEAKER = "packages were checked before they are used, not while they are read"
+
+
+def plan(selected: Selected, view: View) -> tuple[Operation, ...]:
+    """What `job` would have done, with dm-verity."""
+    return process.for_root(selected.picks, view, str(WORKSPACE), process.VERITY)
+
+
+def job(
+    selected: Selected, view: View, search: Sequence[Place], reporter: Reporter
+) -> entering.Job:
+    """The job that makes the root here; packages are checked now where the kernel does not.
+
+    Raises BootunionError layers-too-many, root-hash-mismatch, program-missing …
+    """
+    process.check_count(selected.picks, view)
+    if os.geteuid() != 0:
+        return _without_privileges(selected, view, search, reporter)
+    how = process.VERITY if checking.have_device_mapper() else process.CHECKED
+    if how == process.CHECKED:
+        _check(selected, search, WORKSPACE.parent / "checked", reporter)
+        _say_weaker("this kernel has no device mapper")
+    os.environ[VERIFICATION] = how
+    steps = process.for_root(selected.picks, view, str(WORKSPACE), how)
+    stores = tuple(place.store.path for place in search)
+    return entering.Job(steps, stores, processes=view.proc)
+
+
+def _without_privileges(
+    selected: Selected, view: View, search: Sequence[Place], reporter: Reporter
+) -> entering.Job:
+    from . import fuse  # noqa: PLC0415 - of no use to root
+
+    own = searching.user_store()
+    _check(selected, search, own / "checked", reporter)
+    _say_weaker("there are neither privileges nor a helper")
+    os.environ[VERIFICATION] = process.CHECKED
+    view = view._replace(proc=True, carried=tuple(one for one in view.carried if one != "/proc"))
+    return entering.Job(
+        process.for_root(selected.picks, view, str(own / "root"), process.GIVEN),
+        user=True, processes=True,
+        prepare=lambda: fuse.mount_all(selected.picks, search, own / "images"),
+    )  # fmt: skip
+
+
+def _check(selected: Selected, search: Sequence[Place], memory: Path, reporter: Reporter) -> None:
+    reporter.stage("checking packages", len(selected.picks))
+    checking.check(selected.picks, search, memory, reporter.step)
+
+
+def _say_weaker(why: str) -> None:
+    if sys.stderr.isatty():
+        print(f"bootunion: {why}: {_WEAKER}", file=sys.stderr)

@@ -1,0 +1,160 @@
+"""Which packages a process is to see: a list, packages more or less, over the system's or alone."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from bootunion import plan, versions
+from bootunion.errors import BootunionError
+from bootunion.manifest import Manifest
+from bootunion.process import Pick
+from bootunion.systemlist import OPTIONAL, Layer, SystemList
+
+from .. import reading, references
+from .searching import Place, locate
+
+_ROOT_HASH = re.compile(r"[0-9a-f]{16,64}\Z")
+_ANY = ("all", "any", "noarch")
+MOST_NAMES = 4096
+
+
+class Wanted(NamedTuple):
+    """What was asked for. `list_name` is a reference to a list, or ""; `pure`: nothing else."""
+
+    list_name: str = ""
+    with_: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    pure: bool = False
+
+    @property
+    def title(self) -> str:
+        """The wish in a few words, for a prompt."""
+        said = [*([self.list_name] if self.list_name else []), *(f"+{one}" for one in self.with_),
+                *(f"-{one}" for one in self.without)]  # fmt: skip
+        return " ".join(said) or "system"
+
+
+class Selected(NamedTuple):
+    """What was found: packages top first. The first `above` come over what the machine runs.
+
+    `base` is "/" when the machine runs no list: then its own root is the lowest layer.
+    """
+
+    picks: tuple[Pick, ...]
+    above: int
+    base: str
+
+
+Fetch = Callable[[Sequence[Layer]], None]
+"""Brings packages that are missing; raises BootunionError when it can't."""
+
+
+def select(
+    wanted: Wanted, search: Sequence[Place], booted: SystemList | None, fetch: Fetch
+) -> Selected:
+    """Find every package that is wanted.
+
+    `booted` is the list that the machine runs, if it runs one. A package takes the place of one of
+    its name and architecture further down. Raises BootunionError package-missing, file-missing, or
+    what is wrong with a list or manifest.
+    """
+    over = [find(spec, search) for spec in wanted.with_]
+    if wanted.list_name:
+        over += _of_list(_list(wanted.list_name, search), search, fetch)
+    over = _once(over)
+    names = {(pick.layer.name, pick.layer.architecture) for pick in over}
+    under: list[Pick] = []
+    if booted is not None and not wanted.pure:
+        kept = [layer for layer in booted.layers if (layer.name, layer.architecture) not in names]
+        under = _of_list(booted._replace(layers=tuple(kept)), search, fetch)
+    base = "/" if booted is None and not wanted.pure else ""
+    _check_without(wanted.without, [*over, *under])
+    over = [pick for pick in over if pick.layer.name not in wanted.without]
+    under = [pick for pick in under if pick.layer.name not in wanted.without]
+    picks = tuple(_once([*over, *under]))
+    if not picks:
+        text = "no package is left: name a list or packages with --list and --with"
+        raise BootunionError("package-missing", text)
+    return Selected(picks, len(over), base)
+
+
+def _once(picks: Iterable[Pick]) -> list[Pick]:
+    return list({pick.layer.image.root_hash: pick for pick in reversed([*picks])}.values())[::-1]
+
+
+def _check_without(without: Sequence[str], picks: Sequence[Pick]) -> None:
+    known = {pick.layer.name for pick in picks}
+    for name in without:
+        if name not in known:
+            text = "is not among the packages, so it can't be left out"
+            raise BootunionError("package-missing", text, subject=name)
+
+
+def _list(reference: str, search: Sequence[Place]) -> SystemList:
+    """The list, of the first store that has it."""
+    refused: BootunionError | None = None
+    for place in search:
+        try:
+            return references.find(reference, place.store, place.trusted).system
+        except BootunionError as error:
+            # What a store has and should not have is worth more words than that one lacks it.
+            if refused is None or refused.code == "file-missing":
+                refused = error
+    assert refused is not None, "there is no search path without a store"
+    raise refused
+
+
+def _of_list(system: SystemList, search: Sequence[Place], fetch: Fetch) -> list[Pick]:
+    located = {layer: locate(layer, search) for layer in system.layers}
+    missing = [layer for layer, pick in located.items() if pick is None and layer.need != OPTIONAL]
+    if missing:
+        fetch(missing)
+        located.update({layer: locate(layer, search) for layer in missing})
+    for layer in missing:
+        if located[layer] is None:
+            raise BootunionError("file-missing", "is in no store", subject=layer.file_name)
+    return [pick for pick in located.values() if pick is not None]
+
+
+def find(spec: str, search: Sequence[Place]) -> Pick:
+    """The package that NAME, NAME=VERSION or the beginning of a root hash means: the newest.
+
+    Raises BootunionError package-missing.
+    """
+    name, _, version = spec.partition("=")
+    refused: BootunionError | None = None
+    found: list[tuple[tuple[object, ...], int, Manifest]] = []
+    for number, place in enumerate(search):
+        for stem in _stems(spec, name, place):
+            try:
+                described = reading.signed_manifest(place.store, place.trusted, stem)
+            except BootunionError as error:
+                refused = error
+                continue
+            if _means(spec, name, version, described):
+                found.append((versions.key(described.version), -number, described))
+    if found:
+        _, number, best = max(found, key=lambda one: one[:2])
+        layer = Layer(best.name, best.version, best.architecture, best.image)
+        return Pick(layer, -number)
+    if refused is not None:
+        raise refused
+    raise BootunionError("package-missing", "no store has this package", subject=spec)
+
+
+def _stems(spec: str, name: str, place: Place) -> Iterator[str]:
+    tail = f"_{spec[:16]}" if _ROOT_HASH.match(spec) else ""
+    for stem in place.store.stems():
+        if stem.startswith(f"{name}_") or (tail and stem.endswith(tail)):
+            yield stem
+
+
+def _means(spec: str, name: str, version: str, described: Manifest) -> bool:
+    if described.name == name:
+        native = plan.ARCHITECTURES.get(os.uname().machine, ())
+        fits = described.architecture in (*native, *_ANY)
+        return fits and version in ("", described.version)
+    return bool(_ROOT_HASH.match(spec)) and described.image.root_hash.startswith(spec)
