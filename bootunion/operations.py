@@ -239,9 +239,13 @@ class ReplaceSysroot(NamedTuple):
 
 
 class RemoveWorkspace(NamedTuple):
-    """Take the workspace away; the layers live on inside the union, in no mount table."""
+    """Take the workspace away; the layers live on inside the union, in no mount table.
+
+    Its directory stays when `shared`: removing it would take other namespaces' workspaces away.
+    """
 
     path: str
+    shared: bool = False
 
     def describe(self) -> str:
         return f"remove the workspace {self.path}"

@@ -16,13 +16,15 @@ from .operations import Operation
 from .systemlist import MAX_LAYERS, Layer
 
 # What the machine and its users keep: programs come from packages, these from the caller's root.
-CARRIED = ("/dev", "/proc", "/sys", "/run", "/var", "/home", "/root", "/srv", "/mnt", "/media",
+CARRIED = ("/dev", "/sys", "/run", "/var", "/home", "/root", "/srv", "/mnt", "/media",
            "/tmp")  # noqa: S108  # fmt: skip
 # The same for a root of nothing but packages: no program and no data of the machine is in these.
 CARRIED_PURE = ("/dev", "/sys", "/home", "/root", "/tmp")  # noqa: S108
 # Who and where the machine is, for a root whose /etc is its packages'.
 CARRIED_FILES = ("/etc/passwd", "/etc/group", "/etc/resolv.conf", "/etc/hosts", "/etc/hostname",
                  "/etc/localtime", "/etc/machine-id")  # fmt: skip
+# Where packages put programs and what belongs to them, for unions over a distribution's own root.
+OVER = ("/usr", "/etc", "/opt")
 # Roots of others lie here, and what they are made of.
 HIDDEN = ("/run/bootunion/roots", "/run/bootunion/private")
 
@@ -57,12 +59,11 @@ class Tree(NamedTuple):
 class View(NamedTuple):
     """What a process sees beside its packages.
 
-    `base` is "" for nothing, else the directory of the caller's that is the lowest layer. `carried`
-    are trees and `files` files of the caller's root that stay visible; `hidden` directories that
-    are shown empty; `proc` asks for a process file system of the process' own namespace.
+    `carried` are trees and `files` files of the caller's root that stay visible; `hidden`
+    directories that are shown empty; `proc` asks for a process file system of the process' own
+    namespace.
     """
 
-    base: str = ""
     carried: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     trees: tuple[Tree, ...] = ()
@@ -70,24 +71,23 @@ class View(NamedTuple):
     proc: bool = False
 
 
-def check_count(picks: Sequence[Pick], view: View) -> None:
-    """Refuse more layers than one overlay takes (layers-too-many), or none (list-invalid)."""
-    count = len(picks) + bool(view.base)
-    if count > MAX_LAYERS - 1:  # one is the frame's
-        text = f"{count} layers are more than the {MAX_LAYERS - 1} that a process root takes"
+def check_count(picks: Sequence[Pick]) -> None:
+    """Refuse more layers than one overlay takes (layers-too-many)."""
+    most = MAX_LAYERS - 1  # one is the frame's, or the directory's below
+    if len(picks) > most:
+        text = f"{len(picks)} layers are more than the {most} that a process root takes"
         raise BootunionError("layers-too-many", text)
 
 
 def for_root(picks: Sequence[Pick], view: View, workspace: str, how: str) -> tuple[Operation, ...]:
     """The operations after which the calling process' root is the union of `picks`."""
     root = f"{workspace}/root"
-    base, frame = len(picks), len(picks) + 1
+    frame = len(picks)
     directories = (*view.carried, *(("/proc",) if view.proc else ()))
-    lower = [*_lower(picks), *(((base, "/"),) if view.base else ()), (frame, "/")]
+    lower = [*_lower(picks), (frame, "/")]
     return (
         op.PrepareWorkspace(workspace),
         *_devices(picks, how),
-        *((op.CloneTree(base, view.base),) if view.base else ()),
         op.MakeFrame(frame, f"{workspace}/frame", directories, view.files),
         op.MountOverlay(root, tuple(lower), ""),
         *(op.CarryTree(root, path) for path in (*view.carried, *view.files)),
@@ -104,8 +104,9 @@ def for_trees(picks: Sequence[Pick], view: View, workspace: str, how: str) -> tu
         op.PrepareWorkspace(workspace),
         *_devices(picks, how),
         *_trees(picks, view, "", len(picks)),
+        *((op.MountProc("/"),) if view.proc else ()),
         *(op.HideDirectory("/", path) for path in view.hidden),
-        op.RemoveWorkspace(workspace),
+        op.RemoveWorkspace(workspace, shared=True),
     )
 
 
@@ -119,7 +120,7 @@ def for_handing_on(
         *_devices(picks, VERITY),
         op.MountOverlay(root, tuple(_lower(picks)), ""),
         op.TakeTree(root, trusted),
-        op.RemoveWorkspace(workspace),
+        op.RemoveWorkspace(workspace, shared=True),
     )
 
 

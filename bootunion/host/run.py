@@ -162,10 +162,11 @@ def popen(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     inside: Callable[[], None] | None = None,
+    keep: Sequence[int] = (),
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A running program; killed and reaped when the block is left by an exception.
 
-    `inside` is called in the new process before the program is.
+    `inside` is called in the new process before the program is; it has the descriptors `keep`.
     """
     program = require(argv[0])
 
@@ -181,6 +182,7 @@ def popen(
         stderr=stderr,
         env=environment(env),
         cwd=cwd,
+        pass_fds=keep,
         preexec_fn=prepare,  # noqa: PLW1509 - the host tools start children from one thread
     )
     try:

@@ -289,7 +289,8 @@ class Executor:
 
     def _remove_workspace(self, todo: op.RemoveWorkspace) -> None:
         mount.unmount(todo.path, mount.MNT_DETACH)
-        os.rmdir(todo.path)
+        if not todo.shared:
+            os.rmdir(todo.path)
 
 
 Executor.actions = {

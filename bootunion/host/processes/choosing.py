@@ -25,7 +25,12 @@ _WEAKER = "packages were checked before they are used, not while they are read"
 
 def plan(selected: Selected, view: View) -> tuple[Operation, ...]:
     """What `job` would have done, with dm-verity."""
-    return process.for_root(selected.picks, view, str(WORKSPACE), process.VERITY)
+    return _steps(selected, view, WORKSPACE, process.VERITY)
+
+
+def _steps(selected: Selected, view: View, workspace: Path, how: str) -> tuple[Operation, ...]:
+    make = process.for_root if selected.alone else process.for_trees
+    return make(selected.picks, view, str(workspace), how)
 
 
 def job(
@@ -35,7 +40,7 @@ def job(
 
     Raises BootunionError layers-too-many, root-hash-mismatch, program-missing …
     """
-    process.check_count(selected.picks, view)
+    process.check_count(selected.picks)
     if os.geteuid() != 0:
         return _without_privileges(selected, view, search, reporter)
     how = process.VERITY if checking.have_device_mapper() else process.CHECKED
@@ -43,7 +48,7 @@ def job(
         _check(selected, search, WORKSPACE.parent / "checked", reporter)
         _say_weaker("this kernel has no device mapper")
     os.environ[VERIFICATION] = how
-    steps = process.for_root(selected.picks, view, str(WORKSPACE), how)
+    steps = _steps(selected, view, WORKSPACE, how)
     stores = tuple(place.store.path for place in search)
     return entering.Job(steps, stores, processes=view.proc)
 
@@ -59,9 +64,9 @@ def _without_privileges(
     os.environ[VERIFICATION] = process.CHECKED
     view = view._replace(proc=True, carried=tuple(one for one in view.carried if one != "/proc"))
     return entering.Job(
-        process.for_root(selected.picks, view, str(own / "root"), process.GIVEN),
+        _steps(selected, view, own / "root", process.GIVEN),
         user=True, processes=True,
-        prepare=lambda: fuse.mount_all(selected.picks, search, own / "images"),
+        prepare=lambda: fuse.mount_all(selected.picks, search),
     )  # fmt: skip
 
 

@@ -5,10 +5,10 @@ Weaker than dm-verity: the image was checked before, and its owner can change it
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from bootunion.initrd import mount
 from bootunion.process import Pick
@@ -16,32 +16,44 @@ from bootunion.process import Pick
 from .. import run
 from .searching import Place
 
-_AT_ONCE = 8
 
-
-def mount_all(picks: Sequence[Pick], search: Sequence[Place], place: Path) -> dict[int, int]:
-    """Mount each package's image, in namespaces of this process' own; gives trees by layer.
+def mount_all(picks: Sequence[Pick], search: Sequence[Place]) -> dict[int, int]:
+    """Mount each package's image in the user namespace that this process is in; trees by layer.
 
     The programs that serve them end with the process namespace. Raises BootunionError
     program-missing, program-failed.
     """
-    run.require("squashfuse")
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    mount.mount("bootunion", str(place), "tmpfs", mount.MS_NODEV | mount.MS_NOSUID, "mode=0700")
-    numbers = range(len(picks))
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        trees = list(pool.map(lambda one: _mount(picks[one], search, place / str(one)), numbers))
-    return dict(zip(numbers, trees, strict=True))
+    trees = {}
+    with contextlib.ExitStack() as stack:
+        serving = []
+        for number, (layer, store) in enumerate(picks):
+            channel, trees[number] = _mount()
+            stack.callback(os.close, channel)
+            image = search[store].store.packages / layer.file_name
+            # libfuse serves what is mounted already when it is given the channel (mount_fuse3(8)).
+            argv = ["squashfuse", str(image), f"/dev/fd/{channel}"]
+            serving.append((layer, argv, stack.enter_context(run.popen(argv, keep=(channel,)))))
+        for layer, argv, program in serving:
+            _, said = program.communicate()  # it goes on in the background
+            if program.returncode != 0:
+                raise run.failure(argv, program.returncode, said, what=f"opening {layer.name}")
+    return trees
 
 
-def _mount(pick: Pick, search: Sequence[Place], place: Path) -> int:
-    layer, store = pick
-    place.mkdir()
-    image = search[store].store.packages / layer.file_name
-    run.run(["squashfuse", "-o", "ro,nosuid,nodev", str(image), str(place)],
-            what=f"mounting {layer.name}")  # fmt: skip
-    directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _mount() -> tuple[int, int]:
+    """A FUSE file system that nobody serves yet: its channel and its detached tree."""
+    channel = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
     try:
-        return mount.clone_tree(directory, str(place))
-    finally:
-        os.close(directory)
+        with mount.FileSystemContext("fuse") as context:
+            context.string("source", "squashfuse")
+            context.string("fd", str(channel))
+            context.string("rootmode", f"{stat.S_IFDIR:o}")
+            context.string("user_id", str(os.getuid()))
+            context.string("group_id", str(os.getgid()))
+            context.flag("default_permissions")
+            context.flag("ro")
+            attributes = mount.MOUNT_ATTR_RDONLY | mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV
+            return channel, context.mount(attributes)
+    except BaseException:
+        os.close(channel)
+        raise

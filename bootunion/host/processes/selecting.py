@@ -40,12 +40,12 @@ class Wanted(NamedTuple):
 class Selected(NamedTuple):
     """What was found: packages top first. The first `above` come over what the machine runs.
 
-    `base` is "/" when the machine runs no list: then its own root is the lowest layer.
+    `alone` says that they make a root; else they come over the machine's, which runs no list.
     """
 
     picks: tuple[Pick, ...]
     above: int
-    base: str
+    alone: bool
 
 
 Fetch = Callable[[Sequence[Layer]], None]
@@ -70,7 +70,6 @@ def select(
     if booted is not None and not wanted.pure:
         kept = [layer for layer in booted.layers if (layer.name, layer.architecture) not in names]
         under = _of_list(booted._replace(layers=tuple(kept)), search, fetch)
-    base = "/" if booted is None and not wanted.pure else ""
     _check_without(wanted.without, [*over, *under])
     over = [pick for pick in over if pick.layer.name not in wanted.without]
     under = [pick for pick in under if pick.layer.name not in wanted.without]
@@ -78,7 +77,7 @@ def select(
     if not picks:
         text = "no package is left: name a list or packages with --list and --with"
         raise BootunionError("package-missing", text)
-    return Selected(picks, len(over), base)
+    return Selected(picks, len(over), alone=wanted.pure or booted is not None)
 
 
 def _once(picks: Iterable[Pick]) -> list[Pick]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 from bootunion import process
 from bootunion.process import Tree, View
@@ -11,25 +12,25 @@ from .selecting import Selected
 
 
 def view(selected: Selected, *, pure: bool, processes: bool) -> View:
-    """The view of a whole root: `processes` asks for a process namespace of its own.
+    """What stays visible; `processes` asks for a process namespace of its own.
 
     A root over the system keeps the machine's /etc, with what the packages above bring to it.
     """
-    carried: tuple[str, ...] = (*process.CARRIED, "/etc")
-    files: tuple[str, ...] = ()
     above = tuple(range(selected.above))
-    trees: tuple[Tree, ...] = (Tree("/etc", above, below=True),) if above else ()
+    if not selected.alone:
+        trees = tuple(Tree(path, above, below=True) for path in process.OVER if os.path.isdir(path))
+        return View(trees=trees, hidden=process.HIDDEN, proc=processes)
     if pure:
         carried = (*process.CARRIED_PURE, f"/run/user/{os.getuid()}")
-        files, trees = process.CARRIED_FILES, ()
-    proc = pure or processes
-    if proc:
-        carried = tuple(one for one in carried if one != "/proc")
+        files = tuple(path for path in process.CARRIED_FILES if os.path.isfile(path))
+        return View(_there(carried), files, proc=True)
     return View(
-        base=selected.base,
-        carried=tuple(path for path in carried if os.path.isdir(path)),
-        files=tuple(path for path in files if os.path.isfile(path)),
-        trees=trees,
+        carried=_there((*process.CARRIED, "/etc", *(() if processes else ("/proc",)))),
+        trees=(Tree("/etc", above, below=True),) if above else (),
         hidden=process.HIDDEN,
-        proc=proc,
+        proc=processes,
     )
+
+
+def _there(paths: Iterable[str]) -> tuple[str, ...]:
+    return tuple(path for path in paths if os.path.isdir(path))
