@@ -39,8 +39,11 @@ def leaves(
 ) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     """Each command that does something, with the words that call it."""
     if isinstance(command, click.Group):
-        for name in sorted(command.commands):
-            yield from leaves(command.commands[name], (*words, name))
+        context = click.Context(command)
+        for name in sorted(command.list_commands(context)):
+            inner = command.get_command(context, name)
+            assert inner is not None
+            yield from leaves(inner, (*words, name))
     else:
         yield words, command
 

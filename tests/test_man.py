@@ -86,7 +86,9 @@ def test_each_example_is_a_command_line_that_is_understood() -> None:
         context = click.Context(cli, info_name="bootunion")
         words = example.split()
         while isinstance(command, click.Group):
-            command = command.commands[words.pop(0)]
+            found = command.get_command(context, words.pop(0))
+            assert found is not None, example
+            command = found
         command.make_context(command.name, words, parent=context).close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -40,7 +41,7 @@ def summary(found: Timeline) -> str:
 
 def show(found: Timeline, *, everything: bool) -> None:
     """The timeline on standard output; on a terminal only the slowest layers unless asked."""
-    if console.out.is_terminal:
+    if sys.stdout.isatty():
         _bars(found, everything)
     else:
         console.show_table("", ["start", "took", "step", "package"], [
@@ -86,7 +87,7 @@ def _bars(found: Timeline, everything: bool) -> None:
             milliseconds(line.start), milliseconds(line.took), Text(printable(line.name)),
             Text(_bar(line, max(found.took_us, 1)), style=line.style),
         )  # fmt: skip
-    console.out.print(table)
+    console.out().print(table)
 
 
 def _lines(found: Timeline, everything: bool) -> list[_Line]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import signal
 import sys
 
@@ -13,28 +14,55 @@ from bootunion import __version__
 from bootunion.codes import EXIT_INTERRUPTED
 from bootunion.errors import BootunionError
 
-from . import console, interrupts
-from .commands import (
-    fetches,
-    hooks,
-    initramfs,
-    keys,
-    lists,
-    machine,
-    namespaces,
-    packages,
-    plans,
-    reports,
-    running,
-    shells,
-    trust,
-)
+from . import interrupts
 
 _EPILOG = """Exit statuses: 0 done, 1 something outside failed, 2 wrong words, 3 wrong input,
 4 not trusted, 5 would not boot, 130 interrupted."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EPILOG)
+# Each command and where it is defined: only the one that is asked for is imported.
+_COMMANDS = {
+    "keygen": "keys",
+    "sign": "keys",
+    "trust": "trust:trust_group",
+    "build": "packages",
+    "import": "packages:import_group",
+    "compose": "lists",
+    "plan": "plans",
+    "verify": "lists",
+    "initramfs": "initramfs",
+    "initramfs-files": "initramfs",
+    "fetch": "fetches",
+    "publish": "fetches",
+    "run": "namespaces",
+    "shell": "namespaces",
+    "doctor": "machine",
+    "mark-good": "machine",
+    "check-root": "running",
+    "drift": "running",
+    "boot-report": "reports",
+    "install-hooks": "hooks",
+    "completion": "shells",
+}
+
+
+class _Commands(click.Group):
+    """Imports a command when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name].partition(":")
+        found = importlib.import_module(f"{__package__}.commands.{module}")
+        command: click.Command = getattr(found, name or cmd_name.replace("-", "_"))
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]},
+             epilog=_EPILOG)  # fmt: skip
 @click.version_option(__version__, prog_name="bootunion")
 def cli() -> None:
     """A root file system that is a signed list of packages.
@@ -46,17 +74,6 @@ def cli() -> None:
       bootunion plan LIST --store store --trust keys/trust
       bootunion initramfs LIST --store store --trust keys/trust --output initrd.img
     """
-
-
-_COMMANDS = (
-    keys.keygen, keys.sign, trust.trust_group, packages.build, packages.import_group,
-    lists.compose, plans.plan, lists.verify, initramfs.initramfs, initramfs.initramfs_files,
-    fetches.fetch, fetches.publish, namespaces.run, namespaces.shell,
-    machine.doctor, machine.mark_good, running.check_root, running.drift, reports.boot_report,
-    hooks.install_hooks, shells.completion,
-)  # fmt: skip
-for _command in _COMMANDS:
-    cli.add_command(_command)
 
 
 def main() -> None:
@@ -99,5 +116,7 @@ def _from_system(error: OSError) -> BootunionError:
 
 
 def _refused(error: BootunionError) -> int:
+    from . import console  # noqa: PLC0415 - what goes well needs none of it
+
     console.refusal(error)
     return error.status

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Protocol
-
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.table import Column, Table
+from typing import TYPE_CHECKING, Protocol
 
 from bootunion.errors import BootunionError
 
-out = Console()
-err = Console(stderr=True)
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+
+@functools.cache
+def out() -> Console:
+    """The person's screen; importing rich takes longer than most commands have to say."""
+    from rich.console import Console
+
+    return Console()
+
+
+@functools.cache
+def err() -> Console:
+    """The same for standard error."""
+    from rich.console import Console
+
+    return Console(stderr=True)
 
 
 class Reporter(Protocol):
@@ -83,15 +87,18 @@ class _Bars:
 @contextlib.contextmanager
 def progress() -> Iterator[Reporter]:
     """Bars on a terminal, lines otherwise; always on standard error."""
-    if not err.is_terminal:
+    if not sys.stderr.isatty():
         yield _Plain()
         return
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+    from rich.table import Column
+
     columns = (
         SpinnerColumn(finished_text="✓"), TextColumn("{task.description}"),
         BarColumn(bar_width=20), TextColumn("{task.fields[count]}", justify="right"),
         TextColumn("[dim]{task.fields[name]}", table_column=Column(no_wrap=True, ratio=1)),
     )  # fmt: skip
-    with Progress(*columns, console=err) as bars:
+    with Progress(*columns, console=err()) as bars:
         reporter = _Bars(bars)
         yield reporter
         reporter.finish()
@@ -110,7 +117,7 @@ class _Silent:
 @contextlib.contextmanager
 def terminal_progress() -> Iterator[Reporter]:
     """Bars on a terminal, nothing otherwise."""
-    if err.is_terminal:
+    if sys.stderr.isatty():
         with progress() as reporter:
             yield reporter
     else:
@@ -145,15 +152,25 @@ class Transfer:
 @contextlib.contextmanager
 def transfer() -> Iterator[Transfer]:
     """The progress of bytes that come, on standard error."""
-    if not err.is_terminal:
+    if not sys.stderr.isatty():
         yield Transfer(None)
         return
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+    from rich.table import Column
+
     columns = (
         TextColumn("{task.description}"), BarColumn(bar_width=20), DownloadColumn(),
         TransferSpeedColumn(), TimeRemainingColumn(),
         TextColumn("[dim]{task.fields[name]}", table_column=Column(no_wrap=True, ratio=1)),
     )  # fmt: skip
-    with Progress(*columns, console=err) as bars:
+    with Progress(*columns, console=err()) as bars:
         yield Transfer(bars)
 
 
@@ -165,11 +182,14 @@ def show_json(value: object) -> None:
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *,
                right: Sequence[str] = ()) -> None:  # fmt: skip
     """A table on a terminal, tab-separated lines otherwise."""
-    if not out.is_terminal:
+    if not sys.stdout.isatty():
         print("\t".join(columns))
         for row in rows:
             print("\t".join(row))
         return
+    from rich.markup import escape
+    from rich.table import Table
+
     table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for column in columns:
         # What does not fit goes on in the next line: a name cut in the middle names nothing.
@@ -179,21 +199,23 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
         )  # fmt: skip
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
-    out.print(table)
+    out().print(table)
 
 
 def refusal(error: BootunionError) -> None:
     """A refusal on standard error: one sentence with its code, then the way out."""
-    show_line(f"bootunion: {error} [{error.code}]", where=err)
-    show_line(f"  {error.way_out}", where=err)
+    show_line(f"bootunion: {error} [{error.code}]", error=True)
+    show_line(f"  {error.way_out}", error=True)
 
 
-def show_line(text: str, *, where: Console = out, style: str = "") -> None:
+def show_line(text: str, *, error: bool = False, style: str = "") -> None:
     """A line of text: broken between words on a terminal, whole otherwise."""
-    if where.is_terminal:
+    stream = sys.stderr if error else sys.stdout
+    if stream.isatty():
+        where = err() if error else out()
         where.print(text, markup=False, highlight=False, emoji=False, style=style)
     else:
-        print(text, file=where.file, flush=True)
+        print(text, file=stream, flush=True)
 
 
 def human_size(size: int) -> str:

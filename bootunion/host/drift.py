@@ -6,6 +6,7 @@ are no part of the upper, so nothing in /proc, /run or /pkgs is drift.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -147,7 +148,7 @@ def show(machine: Running, changes: list[Change]) -> None:
             inside = f"{one.path}/"
             below = sum(other.path.startswith(inside) for other in changes)
         package = one.package or "(no package)"
-        repeated = console.out.is_terminal and package == before
+        repeated = sys.stdout.isatty() and package == before
         what = ", ".join(one.what) or (f"and {below} below it" if below else "")
         rows.append(["" if repeated else package, one.change, printable(one.path), what])
         before = package

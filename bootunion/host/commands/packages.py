@@ -88,7 +88,7 @@ def _show_packages(
         })  # fmt: skip
         return
     # Enough of the root hash to find the file; a program reads it whole.
-    short = 16 if console.out.is_terminal else 64
+    short = 16 if sys.stdout.isatty() else 64
     rows = [[one.name, one.version, console.human_size(one.image.size),
              one.image.root_hash[:short]] for one in made]  # fmt: skip
     if rows:
