@@ -16,6 +16,8 @@ import pytest
 from composing import BOOTUNION, Said, needs_root, run
 from test_plan_command import Desk
 
+from bootunion import systemlist
+from bootunion.host.signing import Signer
 from bootunion.manifest import Manifest
 
 pytestmark = needs_root
@@ -329,3 +331,17 @@ def test_the_plan_is_shown_and_nothing_is_done(room: Room) -> None:
     said = room.out("--with", "libdemo=1", "--plan", "--", "touch", room.home / "done")
     assert "unite" in said and room.one.image.root_hash in said
     assert not (room.home / "done").exists()
+
+
+@pytest.mark.parametrize(("field", "value", "code"), [
+    ("expires", 5, "list-expired"), ("architecture", "arm64", "architecture-mismatch"),
+])  # fmt: skip
+def test_a_list_that_must_not_be_used_here_is_refused(
+    room: Room, field: str, value: object, code: str
+) -> None:
+    made = room.desk.list(room.box(), room.two)
+    made = made._replace(name="other", **{field: value})
+    envelope = Signer(room.desk.keys / "list.key")(made.encode(), systemlist.PAYLOAD_TYPE)
+    room.desk.store.add_list("other", 1, envelope)
+    said = room.say("--pure", "--list", "other", "--", "true")
+    said.refused(code, 125)

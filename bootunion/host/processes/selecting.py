@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from bootunion import plan, versions
+from bootunion import choice, plan, versions
 from bootunion.errors import BootunionError
 from bootunion.manifest import Manifest
 from bootunion.process import Pick
@@ -18,7 +19,6 @@ from .searching import Place, locate
 
 _ROOT_HASH = re.compile(r"[0-9a-f]{16,64}\Z")
 _ANY = ("all", "any", "noarch")
-MOST_NAMES = 4096
 
 
 class Wanted(NamedTuple):
@@ -97,13 +97,23 @@ def _list(reference: str, search: Sequence[Place]) -> SystemList:
     refused: BootunionError | None = None
     for place in search:
         try:
-            return references.find(reference, place.store, place.trusted).system
+            system = references.find(reference, place.store, place.trusted).system
+            _check_usable(system)
+            return system
         except BootunionError as error:
             # What a store has and should not have is worth more words than that one lacks it.
             if refused is None or refused.code == "file-missing":
                 refused = error
     assert refused is not None, "there is no search path without a store"
     raise refused
+
+
+def _check_usable(system: SystemList) -> None:
+    """Refuse a list of another architecture, or one that has expired."""
+    machine = plan.Machine(os.uname().machine, system.kernel)  # no process changes the kernel
+    for refusal in (*plan.refusals(system, machine), *choice.expired(system, int(time.time()))):
+        if refusal.code != "upper-unsupported":  # a process root has no upper
+            raise refusal
 
 
 def _of_list(system: SystemList, search: Sequence[Place], fetch: Fetch) -> list[Pick]:
