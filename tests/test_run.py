@@ -174,6 +174,21 @@ def test_status_directory_and_environment_pass_through(room: Room, user: int) ->
     assert done.stdout == f"{room.home}\ngreen\n"
 
 
+def test_the_directory_is_kept_where_the_root_is_another(room: Room) -> None:
+    argv = room.argv("--pure", "--with", "box", "--", "pwd")
+    room.box()
+    Path("/home/bootunion-test").mkdir(exist_ok=True)
+    try:
+        done = subprocess.run(
+            argv, cwd="/home/bootunion-test", capture_output=True, text=True, check=True
+        )
+    finally:
+        Path("/home/bootunion-test").rmdir()
+    assert done.stdout == "/home/bootunion-test\n"
+    done = subprocess.run(argv, cwd="/usr/share", capture_output=True, text=True, check=True)
+    assert done.stdout == "/\n" and "starting in /" in done.stderr
+
+
 def test_standard_input_passes_through(room: Room) -> None:
     argv = room.argv("--with", "libdemo=1", "--", "cat")
     done = subprocess.run(argv, input="words\n", capture_output=True, text=True, check=True)
@@ -190,7 +205,10 @@ def test_a_signal_reaches_the_program_and_its_end_is_ours(
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
         child.send_signal(number)
-        assert child.stdout.read() == "caught\n"
+        try:
+            assert child.communicate(timeout=30)[0] == "caught\n"
+        finally:
+            child.kill()
     assert child.returncode == 3
 
 
