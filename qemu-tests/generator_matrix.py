@@ -8,6 +8,7 @@ kept in build/generators.json, and its table in build/generators.md.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -19,9 +20,10 @@ import traceback
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import generators
+import hostonly
 import machine
 import roots
 import scenario
@@ -36,6 +38,7 @@ _DRACUT_ROOTS = ("bookworm", "trixie", "sid")
 # not come up is tried again, and the table says how often.
 _TRIES_OF_NEWER_KERNELS = 3
 _WRONG = "WRONG:"
+_Result = TypeVar("_Result")
 
 
 class Cell(NamedTuple):
@@ -58,6 +61,8 @@ def cells(good: tiny.Tiny) -> Iterator[Cell]:
         for flavour in ("systemd", "plain"):
             yield _newer_kernel(good, suite, f"dracut generic {flavour}")
         yield from _plain(good, suite, "initramfs-tools")
+    for suite in ("bookworm", "trixie"):
+        yield _hostonly(good, suite)
 
 
 def _plain(good: tiny.Tiny, suite: str, name: str) -> Iterator[Cell]:
@@ -117,20 +122,50 @@ def _newer_kernel(good: tiny.Tiny, suite: str, name: str) -> Cell:
         initrd = generators.make(good, roots.make(suite), name, work, (tree, release))
         on = generators.disk(good, work, release)
         vmlinuz, qemu = tree / f"boot/vmlinuz-{release}", roots.newer_qemu()
-        for tried in range(1, _TRIES_OF_NEWER_KERNELS + 1):
-            try:
-                booted = generators.good_boot(
-                    vmlinuz, initrd, on, f"{suite} {name} own kernel", qemu=qemu
-                )
-            except (AssertionError, machine.MachineError):
-                if tried == _TRIES_OF_NEWER_KERNELS:
-                    raise
-            else:
-                break
+        booted, tried = _patiently(
+            lambda: generators.good_boot(
+                vmlinuz, initrd, on, f"{suite} {name} own kernel", qemu=qemu
+            )
+        )
         by = f"boots; kernel {booted.kernel}, layers by {booted.layers_by}"
-        return f"{by}, boot {tried} of at most {_TRIES_OF_NEWER_KERNELS}, {qemu.name}"
+        return f"{by}, {tried}, {qemu.name}"
 
     return Cell(f"{suite} {name}: own kernel", boots)
+
+
+def _patiently(boot: Callable[[], _Result]) -> tuple[_Result, str]:
+    """A boot of a newer kernel, and which try it was."""
+    for tried in range(1, _TRIES_OF_NEWER_KERNELS):
+        with contextlib.suppress(AssertionError, machine.MachineError):
+            return boot(), f"boot {tried} of at most {_TRIES_OF_NEWER_KERNELS}"
+    return boot(), f"boot {_TRIES_OF_NEWER_KERNELS} of at most {_TRIES_OF_NEWER_KERNELS}"
+
+
+def _hostonly(good: tiny.Tiny, suite: str) -> Cell:
+    """A hostonly image from a machine that runs from a list: it boots, and refuses."""
+
+    def boots(work: Path) -> str:
+        kernel = roots.kernel(suite)
+        tree, release = kernel
+        qemu = machine.QEMU if suite == "bookworm" else roots.newer_qemu()
+        builder = hostonly.builder(good, suite, work, kernel)
+        made, tried = _patiently(lambda: hostonly.make(builder, work, qemu))
+        contained = hostonly.kernel_modules(roots.make(suite), made.image, work)
+        vmlinuz, log = tree / f"boot/vmlinuz-{release}", f"{suite} hostonly"
+        on = generators.disk(good, work, release)
+        booted, _ = _patiently(
+            lambda: generators.good_boot(vmlinuz, made.image, on, f"{log} good", qemu=qemu)
+        )
+        on = generators.unsigned_disk(good, work)
+        generators.refused_boot(
+            vmlinuz, made.image, on, f"{log} unsigned", says=_UNSIGNED, qemu=qemu
+        )
+        return (
+            f"boots, refuses a bad signature; kernel {booted.kernel}, {made.loaded} modules "
+            f"loaded there, {len(contained)} in the image; made on {tried}"
+        )
+
+    return Cell(f"{suite} dracut hostonly, made on a machine that runs from a list", boots)
 
 
 def _sources(good: tiny.Tiny) -> Iterator[Cell]:

@@ -53,42 +53,49 @@ printf '\\{machine.SUCCESS:03o}' \\
 """
 
 
+class Builder(NamedTuple):
+    """A machine that makes an image: its kernel, initramfs and the disk with its store."""
+
+    name: str
+    kernel: Path
+    initrd: Path
+    disk: Path
+
+
 class Made(NamedTuple):
-    """An image, what dracut said, and how many kernel modules the machine had loaded."""
+    """An image, and how many kernel modules its machine had loaded."""
 
     image: Path
-    said: str
     loaded: int
 
 
-def make(
-    good: Tiny,
-    suite: str,
-    work: Path,
-    kernel: tuple[Path, str],
-    qemu: machine.Qemu = machine.QEMU,
-) -> Made:
-    """Boot `suite` from a list with a generic image of its own dracut; the image it then makes."""
+def builder(good: Tiny, suite: str, work: Path, kernel: tuple[Path, str]) -> Builder:
+    """A machine of `suite` that runs from a list; its own image is a generic one of its dracut."""
     tree, release = kernel
-    generic = generators.make(good, roots.make(suite), "dracut generic systemd", work, kernel)
+    initrd = generators.make(good, roots.make(suite), "dracut generic systemd", work, kernel)
     on = machine.store_disk(_store(good, suite, work, kernel), work / "builder.img")
+    return Builder(suite, tree / f"boot/vmlinuz-{release}", initrd, on)
+
+
+def make(by: Builder, work: Path, qemu: machine.Qemu = machine.QEMU) -> Made:
+    """Boot a builder; the image that it makes, bootunion in it unasked."""
     output = work / "output.img"
     with output.open("wb") as file:
         file.truncate(_OUTPUT_SIZE)
     more = ("-drive", f"file={output},if=virtio,format=raw")
-    log = scenario.BUILD / f"{suite}-hostonly-make.console"
-    vmlinuz = tree / f"boot/vmlinuz-{release}"
-    with machine.boot(vmlinuz, generic, CMDLINE, on, log, qemu=qemu, more=more) as running:
+    log = scenario.BUILD / f"{by.name}-hostonly-make.console"
+    with machine.boot(by.kernel, by.initrd, CMDLINE, by.disk, log, qemu=qemu, more=more) as running:
         found = running.wait_for(r"MAKING root=overlay loaded=(\d+)", 400)
         running.wait_for(r"^MADE \d+", 1800)
         status = running.end(60)
         said = running.console
     assert status == machine.SUCCESS << 1 | 1, said[-2000:]
+    assert "Including module: bootunion" in said
     data = output.read_bytes()
     size = int(data[:_SECTOR])
     image = work / "hostonly.img"
     image.write_bytes(data[_SECTOR : _SECTOR + size])
-    return Made(image, said, int(found.group(1)))
+    return Made(image, int(found.group(1)))
 
 
 def _store(good: Tiny, suite: str, work: Path, kernel: tuple[Path, str]) -> Path:
@@ -127,17 +134,13 @@ def _store(good: Tiny, suite: str, work: Path, kernel: tuple[Path, str]) -> Path
     return store.path
 
 
-def unpacked(root: roots.Root, image: Path, work: Path) -> Path:
-    """The files of an image, unpacked by the suite's own dracut."""
-    tree = work / "unpacking"
+def kernel_modules(root: roots.Root, image: Path, work: Path) -> set[str]:
+    """The names of the kernel modules in an image, as the suite's own dracut lists them."""
+    tree = work / "listing"
     tree.mkdir()
     shutil.copy(image, tree / "image")
-    script = "mkdir /out/files; cd /out/files; lsinitrd --unpack /image"
-    roots.run(root, tree, tiny.kernel_tree()[0] / "lib/modules" / tiny.kernel_tree()[1], script,
-              work / "unpacked")  # fmt: skip
-    return work / "unpacked/files"
-
-
-def kernel_modules(files: Path) -> set[str]:
-    """The names of the kernel modules in an image."""
-    return {re.sub(r"\.ko.*", "", one.name) for one in files.rglob("*.ko*")}
+    kernel, release = tiny.kernel_tree()
+    script = "lsinitrd /image > /out/files"
+    roots.run(root, tree, kernel / "lib/modules" / release, script, work / "listed")
+    names = re.findall(r"/([^/\s]+)\.ko(?:\.\w+)?$", (work / "listed/files").read_text(), re.M)
+    return set(names)
