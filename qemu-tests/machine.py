@@ -167,7 +167,7 @@ class Machine:
 
 
 @contextlib.contextmanager
-def _turn() -> Iterator[None]:
+def turn() -> Iterator[None]:
     """One machine at a time among all who name the same file in BOOTUNION_QEMU_LOCK."""
     path = os.environ.get("BOOTUNION_QEMU_LOCK")
     if not path:
@@ -212,7 +212,7 @@ def boot(
     if disk is not None:
         snapshot = "off" if keep_writes else "on"
         argv += ["-drive", f"file={disk},if=virtio,format=raw,snapshot={snapshot}"]
-    with _turn():
+    with turn():
         machine = Machine(argv, log, show=show)
         try:
             yield machine
