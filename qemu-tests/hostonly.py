@@ -42,10 +42,11 @@ exec > /dev/console 2>&1
 set -eu
 dmesg -n 1
 echo "MAKING root=$(findmnt -no FSTYPE /) loaded=$(wc -l < /proc/modules)"
-dracut --force --hostonly --compress 'zstd -q -1' /run/initrd.img "$(uname -r)"
+echo "CMDLINE$(dracut --hostonly --print-cmdline 2> /dev/null)"
+dracut --force --hostonly --nostrip --compress 'zstd -q -1' /run/initrd.img "$(uname -r)"
 size=$(stat -c %s /run/initrd.img)
 printf '%-{_SECTOR}s' "$size" | cat - /run/initrd.img \\
-    | dd of=/dev/vdb bs=1M iflag=fullblock conv=notrunc status=none
+    | dd of=/dev/disk/by-id/virtio-output bs=1M iflag=fullblock conv=notrunc status=none
 sync
 echo "MADE $size"
 printf '\\{machine.SUCCESS:03o}' \\
@@ -82,10 +83,12 @@ def make(by: Builder, work: Path, qemu: machine.Qemu = machine.QEMU) -> Made:
     output = work / "output.img"
     with output.open("wb") as file:
         file.truncate(_OUTPUT_SIZE)
-    more = ("-drive", f"file={output},if=virtio,format=raw")
+    more = ("-drive", f"file={output},if=none,id=output,format=raw",
+            "-device", "virtio-blk-pci,drive=output,serial=output")  # fmt: skip
     log = scenario.BUILD / f"{by.name}-hostonly-make.console"
     with machine.boot(by.kernel, by.initrd, CMDLINE, by.disk, log, qemu=qemu, more=more) as running:
         found = running.wait_for(r"MAKING root=overlay loaded=(\d+)", 400)
+        running.wait_for(f"^CMDLINE.* {CMDLINE}", 600)
         running.wait_for(r"^MADE \d+", 1800)
         status = running.end(60)
         said = running.console
