@@ -44,7 +44,8 @@ bench-plan: setup
 
 # Every generator, flavour and kernel, and each way to name the store's device, one boot each
 # (docs/generators.md). Needs mmdebstrap, and scripts/mkinitcpio.sh to be able to fetch. CELLS: words that
-# a cell's name must have.
+# a cell's name must have, or --again for what went wrong or was not run. On a shared machine
+# BOOTUNION_QEMU_LOCK=FILE lets one machine run at a time.
 matrix: setup
 	@[ -d build/mkinitcpio ] || scripts/mkinitcpio.sh $(CURDIR)/build/mkinitcpio $(MKINITCPIO)
 	@$(AS_ROOT)env $(if $(BOOTUNION_CACHE),BOOTUNION_CACHE=$(BOOTUNION_CACHE)) \

@@ -1,12 +1,16 @@
 """Every generator, flavour, kernel and way to name the store's device, one boot each.
 
-`make matrix` runs it all; `generator_matrix.py WORD …` the cells whose names have all the words.
-What each cell ended with is kept in build/generators.json, and its table in build/generators.md.
+`make matrix` runs it all; `generator_matrix.py WORD …` the cells whose names have all the words,
+and `--again` only those that are not as they must be or were not run. What each cell ended with is
+kept in build/generators.json, and its table in build/generators.md.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,9 +20,10 @@ import traceback
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import generators
+import hostonly
 import machine
 import roots
 import scenario
@@ -32,6 +37,8 @@ _DRACUT_ROOTS = ("bookworm", "trixie", "sid")
 # QEMU 7.2's emulation breaks newer kernels at random, so these boot in Debian 13's; one that does
 # not come up is tried again, and the table says how often.
 _TRIES_OF_NEWER_KERNELS = 3
+_WRONG = "WRONG:"
+_Result = TypeVar("_Result")
 
 
 class Cell(NamedTuple):
@@ -54,6 +61,8 @@ def cells(good: tiny.Tiny) -> Iterator[Cell]:
         for flavour in ("systemd", "plain"):
             yield _newer_kernel(good, suite, f"dracut generic {flavour}")
         yield from _plain(good, suite, "initramfs-tools")
+    for suite in ("bookworm", "trixie"):
+        yield _hostonly(good, suite)
 
 
 def _plain(good: tiny.Tiny, suite: str, name: str) -> Iterator[Cell]:
@@ -113,20 +122,50 @@ def _newer_kernel(good: tiny.Tiny, suite: str, name: str) -> Cell:
         initrd = generators.make(good, roots.make(suite), name, work, (tree, release))
         on = generators.disk(good, work, release)
         vmlinuz, qemu = tree / f"boot/vmlinuz-{release}", roots.newer_qemu()
-        for tried in range(1, _TRIES_OF_NEWER_KERNELS + 1):
-            try:
-                booted = generators.good_boot(
-                    vmlinuz, initrd, on, f"{suite} {name} own kernel", qemu=qemu
-                )
-            except (AssertionError, machine.MachineError):
-                if tried == _TRIES_OF_NEWER_KERNELS:
-                    raise
-            else:
-                break
+        booted, tried = _patiently(
+            lambda: generators.good_boot(
+                vmlinuz, initrd, on, f"{suite} {name} own kernel", qemu=qemu
+            )
+        )
         by = f"boots; kernel {booted.kernel}, layers by {booted.layers_by}"
-        return f"{by}, boot {tried} of at most {_TRIES_OF_NEWER_KERNELS}, {qemu.name}"
+        return f"{by}, {tried}, {qemu.name}"
 
     return Cell(f"{suite} {name}: own kernel", boots)
+
+
+def _patiently(boot: Callable[[], _Result]) -> tuple[_Result, str]:
+    """A boot of a newer kernel, and which try it was."""
+    for tried in range(1, _TRIES_OF_NEWER_KERNELS):
+        with contextlib.suppress(AssertionError, machine.MachineError):
+            return boot(), f"boot {tried} of at most {_TRIES_OF_NEWER_KERNELS}"
+    return boot(), f"boot {_TRIES_OF_NEWER_KERNELS} of at most {_TRIES_OF_NEWER_KERNELS}"
+
+
+def _hostonly(good: tiny.Tiny, suite: str) -> Cell:
+    """A hostonly image from a machine that runs from a list: it boots, and refuses."""
+
+    def boots(work: Path) -> str:
+        kernel = roots.kernel(suite)
+        tree, release = kernel
+        qemu = machine.QEMU if suite == "bookworm" else roots.newer_qemu()
+        builder = hostonly.builder(good, suite, work, kernel)
+        made, tried = _patiently(lambda: hostonly.make(builder, work, qemu))
+        contained = hostonly.kernel_modules(roots.make(suite), made.image, work)
+        vmlinuz, log = tree / f"boot/vmlinuz-{release}", f"{suite} hostonly"
+        on = generators.disk(good, work, release)
+        booted, _ = _patiently(
+            lambda: generators.good_boot(vmlinuz, made.image, on, f"{log} good", qemu=qemu)
+        )
+        on = generators.unsigned_disk(good, work)
+        generators.refused_boot(
+            vmlinuz, made.image, on, f"{log} unsigned", says=_UNSIGNED, qemu=qemu
+        )
+        return (
+            f"boots, refuses a bad signature; kernel {booted.kernel}, {made.loaded} modules "
+            f"loaded there, {len(contained)} in the image; made on {tried}"
+        )
+
+    return Cell(f"{suite} dracut hostonly, made on a machine that runs from a list", boots)
 
 
 def _sources(good: tiny.Tiny) -> Iterator[Cell]:
@@ -189,7 +228,7 @@ def _key_archive(work: Path) -> Path:
 
 def table(results: dict[str, dict[str, str]]) -> str:
     """The results in Markdown."""
-    wrong = sum(one["result"].startswith("WRONG") for one in results.values())
+    wrong = sum(one["result"].startswith(_WRONG) for one in results.values())
     lines = [f"{len(results)} cells, {wrong} not as they must be.", "",
              "| cell | result | s | on |", "|---|---|---|---|"]  # fmt: skip
     lines += [
@@ -205,29 +244,55 @@ def table(results: dict[str, dict[str, str]]) -> str:
     return "\n".join([*lines, f"\n{qemu}, {machine.accelerator(tiny.make().kernel)}.", ""])
 
 
+def arguments(words: list[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("words", nargs="*", metavar="WORD", help="the cells with all of these")
+    parser.add_argument(
+        "--again", action="store_true", help="only what went wrong or has no result yet"
+    )
+    return parser.parse_args(words)
+
+
+def chosen(
+    everything: list[Cell], asked: argparse.Namespace, results: dict[str, dict[str, str]]
+) -> list[Cell]:
+    """The cells to run."""
+    named = [cell for cell in everything if all(word in cell.name for word in asked.words)]
+    if not asked.again:
+        return named
+    right = {name for name, one in results.items() if not one["result"].startswith(_WRONG)}
+    return [cell for cell in named if cell.name not in right]
+
+
+def run(cell: Cell) -> dict[str, str]:
+    """One cell's result."""
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory(dir=scenario.BUILD) as work:
+        try:
+            result = cell.work(Path(work))
+        except (AssertionError, machine.MachineError, subprocess.CalledProcessError) as error:
+            traceback.print_exc()
+            result = f"{_WRONG} {type(error).__name__}"
+    seconds = f"{time.monotonic() - start:.0f}"
+    print(f"{cell.name}: {result} ({seconds} s, load {os.getloadavg()[0]:.0f})", flush=True)
+    return {"result": result, "seconds": seconds, "date": date.today().isoformat()}
+
+
 def main(words: list[str]) -> int:
-    """Run the cells that have all the words in their name; 1 when one is not as it must be."""
+    """Run the cells that are asked for; 1 when one is not as it must be."""
+    asked = arguments(words)
     good = tiny.make()
     kept = scenario.BUILD / "generators.json"
     scenario.BUILD.mkdir(exist_ok=True)
     everything = list(cells(good))
-    results = json.loads(kept.read_text()) if kept.exists() else {}
+    # A whole run forgets the results of the last one.
+    older = kept.exists() and (asked.words or asked.again)
+    results: dict[str, dict[str, str]] = json.loads(kept.read_text()) if older else {}
     wrong = 0
-    for cell in everything:
-        if not all(word in cell.name for word in words):
-            continue
-        start = time.monotonic()
-        with tempfile.TemporaryDirectory(dir=scenario.BUILD) as work:
-            try:
-                result = cell.work(Path(work))
-            except (AssertionError, machine.MachineError, subprocess.CalledProcessError) as error:
-                traceback.print_exc()
-                result = f"WRONG: {type(error).__name__}"
-                wrong += 1
-        print(f"{cell.name}: {result}", flush=True)
-        seconds = f"{time.monotonic() - start:.0f}"
-        results[cell.name] = {"result": result, "seconds": seconds,
-                              "date": date.today().isoformat()}  # fmt: skip
+    for cell in chosen(everything, asked, results):
+        results[cell.name] = run(cell)
+        wrong += results[cell.name]["result"].startswith(_WRONG)
         order = [one.name for one in everything if one.name in results]
         results = {name: results[name] for name in order}
         kept.write_text(json.dumps(results, indent=1))

@@ -141,11 +141,18 @@ def good_boot(
 
 
 def refused_boot(
-    kernel: Path, initrd: Path, on: Path, log: str, *, says: str, cmdline: str = CMDLINE
+    kernel: Path,
+    initrd: Path,
+    on: Path,
+    log: str,
+    *,
+    says: str,
+    cmdline: str = CMDLINE,
+    qemu: machine.Qemu = machine.QEMU,
 ) -> str:
     """The machine says `says`, goes off, and nothing of NEVER is said; the console."""
     place = scenario.BUILD / f"{slug(log)}.console"
-    with machine.boot(kernel, initrd, f"{cmdline} {STOP}", on, place) as running:
+    with machine.boot(kernel, initrd, f"{cmdline} {STOP}", on, place, qemu=qemu) as running:
         running.wait_for(says, 240)
         status = running.end(90)
         said = running.console

@@ -7,6 +7,7 @@ the isa-debug-exit device: a power-off, a panic or a killed QEMU never passes fo
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import os
 import re
@@ -166,6 +167,18 @@ class Machine:
 
 
 @contextlib.contextmanager
+def turn() -> Iterator[None]:
+    """One machine at a time among all who name the same file in BOOTUNION_QEMU_LOCK."""
+    path = os.environ.get("BOOTUNION_QEMU_LOCK")
+    if not path:
+        yield
+        return
+    with Path(path).open("a") as file:  # closing it lets the next one go
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
 def boot(
     kernel: Path,
     initrd: Path,
@@ -180,7 +193,10 @@ def boot(
     qemu: Qemu = QEMU,
     more: tuple[str, ...] = (),
 ) -> Iterator[Machine]:
-    """A machine with `disk` and its console in `log`; writes are thrown away unless kept."""
+    """A machine with `disk` and its console in `log`; writes are thrown away unless kept.
+
+    Where several people share a host, the file BOOTUNION_QEMU_LOCK lets one boot at a time.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     how = accelerator(kernel)
     # no_timer_check: on a busy host an emulated timer may seem dead while the kernel looks at it.
@@ -196,11 +212,12 @@ def boot(
     if disk is not None:
         snapshot = "off" if keep_writes else "on"
         argv += ["-drive", f"file={disk},if=virtio,format=raw,snapshot={snapshot}"]
-    machine = Machine(argv, log, show=show)
-    try:
-        yield machine
-    finally:
-        machine.kill()
+    with turn():
+        machine = Machine(argv, log, show=show)
+        try:
+            yield machine
+        finally:
+            machine.kill()
 
 
 def store_disk(store: Path, disk: Path, extra: Path | None = None) -> Path:

@@ -176,7 +176,7 @@ def _packages(tiny: Tiny, store: Store, signer: Signer, closure: Path) -> Iterab
             else:
                 place.write_bytes(data)
                 place.chmod(0o755)
-        return _package(store, signer, name, tree)
+        return signed_package(store, signer, name, tree)
 
     busybox = Path("/usr/bin/busybox")
     busybox = busybox if busybox.exists() else Path("/bin/busybox")
@@ -204,7 +204,7 @@ def _packages(tiny: Tiny, store: Store, signer: Signer, closure: Path) -> Iterab
     host.mkdir()
     for name in ("__init__.py", "marking.py"):
         shutil.copy(scenario.TOP / "bootunion/host" / name, host)
-    yield _package(store, signer, "agent", tree)
+    yield signed_package(store, signer, "agent", tree)
 
 
 def incompressible(seed: int) -> bytes:
@@ -212,7 +212,8 @@ def incompressible(seed: int) -> bytes:
     return b"".join(hashlib.sha256(b"%d %d" % (seed, n)).digest() for n in range(1 << 15))
 
 
-def _package(store: Store, signer: Signer, name: str, tree: Path) -> Manifest:
+def signed_package(store: Store, signer: Signer, name: str, tree: Path) -> Manifest:
+    """A directory as a package in the store."""
     about = Description(name, "1", "amd64")
     return packaging.write_package(store, build.members(tree), about, None, signer)
 

@@ -255,3 +255,13 @@ def test_without_permission_it_is_one_sentence() -> None:
         assert done.returncode == 1
         assert "[io-failed]" in done.stderr and "Traceback" not in done.stderr
         assert list(Path(name).iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["bootunion", "sd-bootunion"])
+def test_mkinitcpio_can_tell_what_a_hook_is_for(name: str) -> None:
+    hook = hooks.collect(["mkinitcpio"], "/usr")[f"/usr/lib/initcpio/install/{name}"].data
+    # As `mkinitcpio -H NAME` does: sourced, then asked.
+    done = subprocess.run(["bash", "-euc", f"{hook.decode()}\nhelp"], capture_output=True,
+                          text=True, check=True)  # fmt: skip
+    for word in ("bootunion=NAME", "root=", "bootunion.store=", "/etc/bootunion/trust/trust.json"):
+        assert word in done.stdout

@@ -13,6 +13,20 @@ depends() {
     echo rootfs-block
 }
 
+# What `dracut --print-cmdline` says on a machine that runs from a list: the words it was booted with.
+# Its root is an overlay, of which dracut's own modules know no device.
+cmdline() {
+    [[ -e /run/bootunion/boot.json ]] || return 0
+    local word words
+    read -ra words < /proc/cmdline
+    for word in "${words[@]}"; do
+        case "$word" in
+            root=* | rootflags=* | rootfstype=* | bootunion=* | bootunion.store=* \
+                | bootunion.on-failure=*) printf ' %s' "$word" ;;
+        esac
+    done
+}
+
 installkernel() {
     # Whatever this host uses now: the booting machine needs these.
     hostonly='' instmods loop dm-mod dm-verity squashfs overlay =crypto sha256 ext4

@@ -5,8 +5,11 @@ Heavy: `make packages-test`. The images that the boots start are made by the tes
 
 import json
 import os
+import stat
 import subprocess
 import sys
+import tarfile
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,8 @@ import roots
 TOP = roots.TOP
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes roots, which needs root")
 GENERATORS = ["dracut", *(["initramfs-tools"] if (TOP / "initramfs-tools").exists() else [])]
+UNIT = "usr/lib/systemd/system/bootunion-good.service"
+UNIT_LINK = "usr/lib/systemd/system/multi-user.target.wants/bootunion-good.service"
 # Also what is only recommended, and that by apt itself (ca-certificates, which python3-requests
 # brings).
 _CLEARED = ["apt-get", "purge", "--yes", "--quiet", "--auto-remove", "-o",
@@ -58,12 +63,15 @@ def test_debian_packages_install_and_leave_nothing_behind(debs: list[Path], gene
         assert enabled.strip() in ("enabled", "static")
         said = root.run(["bootunion", "install-hooks", "--man"], check=False).stderr
         assert "[hooks-missing]" in said
-        installed = {path for path in root.listing() if "bootunion" in path}
-        for path in ("usr/share/man/man1/bootunion.1.gz",
-                     "usr/share/bash-completion/completions/bootunion",
+        after = root.listing()
+        pages = (f"usr/share/man/man{page.suffix[1:]}/{page.name}.gz"
+                 for page in (TOP / "docs/man").iterdir())  # fmt: skip
+        for path in (*pages, UNIT, UNIT_LINK, "usr/share/bash-completion/completions/bootunion",
                      "usr/share/zsh/vendor-completions/_bootunion",
                      "usr/share/fish/vendor_completions.d/bootunion.fish"):  # fmt: skip
-            assert path in installed
+            assert path in after
+        _sound({path: after[path].split(" ", 3)[:3] for path in after.keys() - before.keys()
+                if "bootunion" in path})  # fmt: skip
         roots.make_image(root, f"deb-{generator}", generator)
         names = [deb.name.partition("_")[0] for deb in wanted]
         root.run([*_CLEARED, *names])
@@ -91,6 +99,10 @@ def test_a_wheel_in_a_virtual_environment_and_its_hooks(tmp_path: Path) -> None:
             "unchanged") > 10  # fmt: skip
         enabled = root.run(["systemctl", "is-enabled", "bootunion-good.service"], check=False)
         assert enabled.stdout.strip() in ("enabled", "static", "enabled-runtime")
+        after = root.listing()
+        assert {f"usr/local/{path.removeprefix('usr/')}" for path in (UNIT, UNIT_LINK)} <= {*after}
+        _sound({path: after[path].split(" ", 3)[:3] for path in after.keys() - before.keys()
+                if "bootunion" in path and not path.startswith("opt/")})  # fmt: skip
         roots.make_image(root, "wheel", "dracut")
         root.run(["/opt/bootunion/bin/bootunion", "install-hooks", "--remove"])
         root.run(["rm", "-r", "/opt/bootunion"])
@@ -121,22 +133,47 @@ def test_an_image_that_was_made_there_boots_the_list(kind: str) -> None:
 
 def test_the_arch_package_holds_everything(tmp_path: Path) -> None:
     package = next(one for one in build("arch", tmp_path / "arch") if "pkg.tar" in one.name)
-    said = subprocess.run(["tar", "-tf", package], capture_output=True, text=True, check=True)
-    _holds_all(said.stdout.splitlines())
+    plain = tmp_path / "package.tar"
+    subprocess.run(["zstd", "-q", "-d", package, "-o", plain], check=True)
+    with tarfile.open(plain) as archive:
+        found = {one.name: [_mode(one), str(one.uid), str(one.gid)] for one in archive}
+    _holds_all(found)
+    _sound(found)
+
+
+def _mode(member: tarfile.TarInfo) -> str:
+    kind = stat.S_IFLNK if member.issym() else stat.S_IFDIR if member.isdir() else stat.S_IFREG
+    return f"{kind | member.mode:o}"
 
 
 def test_the_rpm_packages_hold_everything(tmp_path: Path) -> None:
-    names = []
+    found: dict[str, list[str]] = {}
+    query = r"[%{FILENAMES}\t%{FILEMODES:octal}\t%{FILEUSERNAME}\t%{FILEGROUPNAME}\n]"
     for package in build("rpm", tmp_path / "rpm"):
-        said = subprocess.run(["rpm", "-qlp", package], capture_output=True, text=True, check=True)
-        names += [line.removeprefix("/") for line in said.stdout.splitlines()]
-    _holds_all(names)
+        said = subprocess.run(["rpm", "-qp", "--queryformat", query, package], check=True,
+                              capture_output=True, text=True).stdout  # fmt: skip
+        for line in said.splitlines():
+            name, mode, *owner = line.split("\t")
+            found[name.removeprefix("/")] = [
+                mode,
+                *("0" if one == "root" else one for one in owner),
+            ]
+    _holds_all(found)
+    _sound(found)
 
 
-def _holds_all(names: list[str]) -> None:
+def _sound(found: Mapping[str, Sequence[str]]) -> None:
+    """Modes that a package has, and root's: path → mode in octal, uid, gid."""
+    assert len(found) > 10
+    modes = ("100644", "100755", "40755", "040755", "120777")
+    assert {path: one for path, one in found.items()
+            if one[0] not in modes or list(one[1:]) != ["0", "0"]} == {}  # fmt: skip
+
+
+def _holds_all(names: Collection[str]) -> None:
     wanted = [
         "usr/bin/bootunion", "usr/lib/dracut/modules.d/50bootunion/module-setup.sh",
-        "usr/lib/systemd/system/multi-user.target.wants/bootunion-good.service",
+        UNIT, UNIT_LINK,
         "usr/share/bash-completion/completions/bootunion",
         "usr/share/zsh/site-functions/_bootunion",
         "usr/share/fish/vendor_completions.d/bootunion.fish",
