@@ -1,4 +1,4 @@
-"""Feeds erofs-utils' mkfs.erofs, which reads a tar since 1.7 (Debian 12 has 1.5, Debian 13 1.8).
+"""Feeds erofs-utils' mkfs.erofs, 1.8 or newer (Debian 13; Debian 12's 1.5 cannot read a tar).
 
 As with squashfs nothing is unpacked and no root is needed. What was found about 1.8.6 (Debian 13)
 and 1.9.4 (unstable), each held by a test in tests/test_erofs.py:
@@ -12,6 +12,7 @@ and 1.9.4 (unstable), each held by a test in tests/test_erofs.py:
 
 from __future__ import annotations
 
+import functools
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,7 @@ from bootunion.errors import BootunionError
 
 from . import reproducible, run
 
-_NO_TAR = "unrecognized option '--tar"
+_NEEDED = (b"--tar=", b"--mkfs-time", b"--workers")
 
 
 def pack(image: Path, feed: Callable[[IO[bytes]], None], *, what: str, processors: int = 0) -> None:
@@ -41,13 +42,17 @@ def pack(image: Path, feed: Callable[[IO[bytes]], None], *, what: str, processor
 
     # What it keeps aside may be as large as the package: on the store's disk, not in /tmp.
     surroundings = {"TMPDIR": str(image.parent)}
-    try:
-        run.feed(argv, with_root, what=what, env=surroundings)
-    except BootunionError as error:
-        if _NO_TAR not in error.message:
-            raise
+    _require(run.require("mkfs.erofs"))
+    run.feed(argv, with_root, what=what, env=surroundings)
+
+
+@functools.cache
+def _require(program: str) -> None:
+    """Refuse a mkfs.erofs that does not know the options; a look at each process's first image."""
+    said = run.run([program, "--help"], what="asking mkfs.erofs for its options").stdout
+    if not all(option in said for option in _NEEDED):
         text = "this mkfs.erofs cannot read a tar; erofs-utils 1.8 (Debian 13) or newer can"
-        raise BootunionError("program-missing", text, subject="mkfs.erofs") from None
+        raise BootunionError("program-missing", text, subject=program)
 
 
 def _root_entry() -> bytes:
