@@ -1,7 +1,7 @@
 """Image formats and their settings, on 300 real packages: `sudo .venv/bin/python bench/formats.py`.
 
 Without dm-verity, natively. The packages are a sample of bench/packages.py's 500: the first 300 in
-the order of their root hashes (so, any 300) whose images take at most 12 MB. Each variant's images
+the order of their root hashes (so, any 300) whose images take at most 1 MB. Each variant's images
 are made of the mounted packages and kept in the cache; then, in several rounds, the variants take
 turns:
 
@@ -42,7 +42,7 @@ sys.path.insert(0, str(packages.TOP / "scripts"))
 import erofs_utils
 
 COUNT = 300
-LARGEST = 12_000_000
+LARGEST = 1_000_000
 READS = 20_000
 PIECE = 4096
 
