@@ -5,7 +5,7 @@ and 1.9.4 (unstable), each held by a test in tests/test_erofs.py:
 
 - the root directory is taken from the tar's own "./" entry, with its mode, owner and time;
 - with the options in `reproducible` both versions write the same bytes, whatever the number of
-  threads; with `fragments` or `dedupe` 1.8.6 writes other bytes from run to run;
+  threads; with `fragments` 1.8.6 writes other bytes from run to run;
 - a file's attributes have to fit in 32 KiB together: of more 1.8.6 makes an error of the disk and
   1.9.4 an image that the kernel takes for damaged (EUCLEAN). `members` refuses them.
 """
