@@ -8,7 +8,10 @@ from pathlib import Path
 
 import erofstools
 import pytest
+from composing import BOOTUNION, run
 from importing import directory, listed, member, mounted, tree
+from test_run import USER, Room
+from test_run import room as room  # noqa: PLC0414 - a fixture
 from test_squashfs import REFUSED, nasty
 
 from bootunion.errors import BootunionError
@@ -188,3 +191,19 @@ def test_a_mkfs_erofs_that_cannot_read_a_tar_is_said_to_be_too_old(
     assert caught.value.code == "program-missing"
     assert "Debian 13" in caught.value.message
     assert not list(store.packages.iterdir())
+
+
+@needs_root
+def test_a_list_of_erofs_packages_is_planned_verified_and_run(tools: None, room: Room) -> None:
+    room.desk.image_format = EROFS
+    room.desk.list(room.desk.package("three", "3", **{"usr/lib/demo/three": "3\n"}), room.box())
+    where = ("--store", room.desk.store.path, "--trust", room.desk.keys / "trust")
+    steps = run([str(BOOTUNION), "plan", "desk", "--operations", *map(str, where)])
+    assert "mount three (erofs), read-only" in steps.out
+    verified = run([str(BOOTUNION), "verify", "desk", *map(str, where)])
+    assert verified.status == 0, verified.err
+    words = ("--with", "three", "--", "cat", "/usr/lib/demo/three")
+    assert room.out(*words) == "3\n"
+    refused = room.say(*words, user=USER)
+    assert "[privilege-missing]" in refused.err
+    assert "EROFS" in refused.err
