@@ -151,7 +151,7 @@ CODES: dict[str, Code] = {
     "kernel-call": Code(
         EXIT_FAILED,
         "The kernel refused a system call of the plan.",
-        "Read the cause; often a module (loop, dm-verity, squashfs, overlay) is missing.",
+        "Read the cause; often a module (loop, dm-verity, squashfs, erofs, overlay) is missing.",
     ),
     "kernel-mismatch": Code(
         EXIT_UNTRUSTED,

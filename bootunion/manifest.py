@@ -60,7 +60,7 @@ class Manifest(NamedTuple):
     @property
     def file_name(self) -> str:
         """File name of the image."""
-        return self.stem + package.IMAGE_SUFFIX
+        return self.stem + self.image.suffix
 
     def encode(self) -> bytes:
         """The payload that is signed."""

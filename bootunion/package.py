@@ -13,10 +13,12 @@ from . import verity
 from .errors import BootunionError
 from .fields import Fields
 
-IMAGE_SUFFIX = ".squashfs"
 MANIFEST_SUFFIX = ".json"
 CONTENTS_SUFFIX = ".contents"
-FORMATS = ("squashfs",)
+SQUASHFS = "squashfs"
+EROFS = "erofs"
+FORMATS = (SQUASHFS, EROFS)
+"""Images' formats, by the kernel's names of the file systems. A file's suffix is its format's."""
 
 # Debian and Arch names and versions fit. A Debian version's epoch colon is allowed; file names
 # and overlay's option string never see it, because `file_stem` percent-encodes it.
@@ -42,6 +44,11 @@ class Image(NamedTuple):
     salt: str
     root_hash: str
     root: str = "/"
+
+    @property
+    def suffix(self) -> str:
+        """What the image's file name ends with."""
+        return f".{self.format}"
 
     def as_json(self) -> dict[str, object]:
         """The fields as they stand in a manifest's `image` and in a list's layer."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from . import operations as op
+from . import package
 from .errors import BootunionError
 from .operations import Operation
 from .systemlist import OPTIONAL, UPPER_NONE, UPPER_VOLATILE, SystemList
@@ -43,7 +44,8 @@ _UDEV_QUIET = ", ".join(
     )
 )
 _UDEV_RULES = (
-    'SUBSYSTEM=="block", KERNEL=="loop*", ATTR{loop/backing_file}=="*/packages/*.squashfs", '
+    'SUBSYSTEM=="block", KERNEL=="loop*", ATTR{loop/backing_file}=='
+    f'"{"|".join(f"*/packages/*.{kind}" for kind in package.FORMATS)}", '
     f"{_UDEV_QUIET}\n"
     f'SUBSYSTEM=="block", KERNEL=="dm-*", ATTR{{dm/uuid}}=="BOOTUNION-*", {_UDEV_QUIET}\n'
 )

@@ -67,7 +67,7 @@ class Layer(NamedTuple):
     @property
     def file_name(self) -> str:
         """File name of the image in the store's `packages/`."""
-        return self.stem + package.IMAGE_SUFFIX
+        return self.stem + self.image.suffix
 
     def as_json(self) -> dict[str, object]:
         """The layer as it stands in a list."""

@@ -19,7 +19,7 @@ BUILD = TOP / "build"
 CACHE = Path(os.environ.get("BOOTUNION_CACHE", BUILD / "cache")).resolve()
 BOOTUNION = Path(sys.executable).with_name("bootunion")
 # What a virtual machine needs; the generic set is measured apart (docs/measurements.md).
-DRIVERS = "virtio_pci virtio_blk virtio_rng ext4 loop dm_mod dm_verity squashfs overlay"
+DRIVERS = "virtio_pci virtio_blk virtio_rng ext4 loop dm_mod dm_verity squashfs erofs overlay"
 UPPER = "/run/bootunion/private/upper"
 CMDLINE = "root=LABEL=pkgs bootunion=demo"
 FLAVOURS = {"systemd": [], "plain": ["--plain"]}

@@ -1,7 +1,9 @@
 """The matrix of damages, most of it against the agent on a fake root in one virtual machine."""
 
 import json
+import os
 import shutil
+import sys
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,11 @@ import scenario
 import tiny
 from cellkinds import Cell
 
+from bootunion import package
+
+sys.path.insert(0, str(scenario.TOP / "scripts"))
+import erofs_utils
+
 pytestmark = pytest.mark.qemu
 
 
@@ -22,7 +29,9 @@ def good() -> tiny.Tiny:
     return tiny.make()
 
 
-def run_cells(good: tiny.Tiny, work: Path, wanted: list[Cell], files: cellkinds.Files) -> list[Any]:
+def run_cells(
+    good: tiny.Tiny, work: Path, wanted: list[Cell], files: cellkinds.Files, name: str = "matrix"
+) -> list[Any]:
     """What the guest found for each cell."""
     root = work / "root"
     place = root / "cells"
@@ -36,7 +45,7 @@ def run_cells(good: tiny.Tiny, work: Path, wanted: list[Cell], files: cellkinds.
     extra = tiny.archive(root, work / "extra.img")
     initrd = tiny.appended(good.initrd, extra, work / "initrd.img")
     disk = machine.store_disk(good.store, work / "disk.img")
-    log = scenario.BUILD / "matrix.console"
+    log = scenario.BUILD / f"{name}.console"
     with machine.boot(good.kernel, initrd, "tiny.cells quiet", disk, log, memory=1536) as running:
         running.wait_for(r"CELLS-DONE|CELLS-BROKEN.*", 1800)
         said = running.console
@@ -78,7 +87,9 @@ def tried(state: str) -> list[int]:
     return [generation for generation, _ in json.loads(state)["tries"]] if state else []
 
 
-def write_table(matrix: list[Cell], results: list[Any], wrong: dict[str, Any]) -> None:
+def write_table(
+    matrix: list[Cell], results: list[Any], wrong: dict[str, Any], name: str = "matrix"
+) -> None:
     """The table that docs/security.md quotes."""
     lines = [
         f"{len(matrix)} cells on {date.today().isoformat()}, {len(wrong)} not as they must be.",
@@ -91,7 +102,25 @@ def write_table(matrix: list[Cell], results: list[Any], wrong: dict[str, Any]) -
         booted = f"generation {found['booted']}" if found["booted"] else "nothing"
         mark = " **WRONG**" if cell.name in wrong else ""
         lines.append(f"| {cell.name}{mark} | {', '.join(codes)} | {booted} | {found['files']} |")
-    (scenario.BUILD / "matrix.md").write_text("\n".join(lines) + "\n")
+    (scenario.BUILD / f"{name}.md").write_text("\n".join(lines) + "\n")
+
+
+def test_no_damage_of_an_erofs_package_boots_a_wrong_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{erofs_utils.tools(scenario.CACHE)}:{os.environ['PATH']}")
+    good = tiny.make(package.EROFS)
+    layers = tiny.read_list(good, 2).layers
+    assert {layer.image.format for layer in layers} == {package.EROFS}
+    matrix = cells.image_cells(good)
+    results = run_cells(good, tmp_path, matrix, cellkinds.Files(tmp_path / "files"), "erofs")
+    wrong = {
+        cell.name: short
+        for cell, found in zip(matrix, results, strict=True)
+        if (short := shortfalls(cell, found))
+    }
+    write_table(matrix, results, wrong, "matrix-erofs")
+    assert wrong == {}
 
 
 def test_no_damage_boots_a_wrong_byte(good: tiny.Tiny, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import scenario
 from machine import EXIT_PORT, SUCCESS
 
-from bootunion import dsse, systemlist
+from bootunion import dsse, package, systemlist
 from bootunion.host import build, packaging, signing
 from bootunion.host.packaging import Description
 from bootunion.host.signing import Signer
@@ -29,7 +29,7 @@ from bootunion.systemlist import Layer, SystemList
 
 LIST = "tiny"
 MODULES = ("virtio_pci", "virtio_blk", "ext4", "loop", "dm_mod", "dm_verity", "squashfs",
-           "overlay")  # fmt: skip
+           "erofs", "overlay")  # fmt: skip
 
 _INITRAMFS_INIT = """\
 #!/bin/busybox sh
@@ -85,6 +85,7 @@ class Tiny(NamedTuple):
     """What `make` leaves on the disk."""
 
     directory: Path
+    image_format: str = package.SQUASHFS
 
     @property
     def kernel(self) -> Path:
@@ -134,10 +135,14 @@ def unpacked(vmlinuz: Path) -> bytes:
     return lzma.LZMADecompressor().decompress(data[start:])
 
 
-def make() -> Tiny:
-    """Kernel, initramfs, keys and a store with two good generations; cached by their inputs."""
+def make(image_format: str = package.SQUASHFS) -> Tiny:
+    """Kernel, initramfs, keys and a store with two good generations; cached by their inputs.
+
+    Another `image_format` than squashfs needs its program in PATH.
+    """
     tree, release = kernel_tree()
-    tiny = Tiny(scenario.CACHE / f"tiny-{scenario.inputs_digest()}-{release}")
+    kind = "" if image_format == package.SQUASHFS else f"-{image_format}"
+    tiny = Tiny(scenario.CACHE / f"tiny-{scenario.inputs_digest()}-{release}{kind}", image_format)
     if (tiny.directory / "complete").exists():
         return tiny
     shutil.rmtree(tiny.directory, ignore_errors=True)
@@ -164,7 +169,7 @@ def _store(tiny: Tiny, release: str, closure: Path) -> None:
 def _packages(tiny: Tiny, store: Store, signer: Signer, closure: Path) -> Iterable[Manifest]:
     work = tiny.directory / "trees"
 
-    def package(name: str, files: dict[str, bytes | str]) -> Manifest:
+    def made(name: str, files: dict[str, bytes | str]) -> Manifest:
         tree = work / name
         for path, data in files.items():
             place = tree / path
@@ -176,7 +181,7 @@ def _packages(tiny: Tiny, store: Store, signer: Signer, closure: Path) -> Iterab
             else:
                 place.write_bytes(data)
                 place.chmod(0o755)
-        return signed_package(store, signer, name, tree)
+        return signed_package(store, signer, name, tree, tiny.image_format)
 
     busybox = Path("/usr/bin/busybox")
     busybox = busybox if busybox.exists() else Path("/bin/busybox")
@@ -187,12 +192,12 @@ def _packages(tiny: Tiny, store: Store, signer: Signer, closure: Path) -> Iterab
         **{f"usr/bin/{name}": "busybox" for name in _APPLETS},
         **{f"{name}/": b"" for name in ("proc", "sys", "dev", "run", "pkgs", "tmp")},
     }  # fmt: skip
-    yield package("base", base)
-    yield package("extra", {"usr/share/extra": b"here\n"})
+    yield made("base", base)
+    yield made("extra", {"usr/share/extra": b"here\n"})
     for generation in (1, 2):
         marker, ballast = f"{generation}\n".encode(), incompressible(generation)
-        yield package(f"generation-{generation}",
-                      {"usr/share/generation": marker, "usr/share/ballast": ballast})  # fmt: skip
+        yield made(f"generation-{generation}",
+                   {"usr/share/generation": marker, "usr/share/ballast": ballast})  # fmt: skip
     # On a merged /usr, as the base is.
     tree = work / "agent"
     shutil.copytree(closure, tree, symlinks=True)
@@ -204,7 +209,7 @@ def _packages(tiny: Tiny, store: Store, signer: Signer, closure: Path) -> Iterab
     host.mkdir()
     for name in ("__init__.py", "marking.py"):
         shutil.copy(scenario.TOP / "bootunion/host" / name, host)
-    yield signed_package(store, signer, "agent", tree)
+    yield signed_package(store, signer, "agent", tree, tiny.image_format)
 
 
 def incompressible(seed: int) -> bytes:
@@ -212,10 +217,14 @@ def incompressible(seed: int) -> bytes:
     return b"".join(hashlib.sha256(b"%d %d" % (seed, n)).digest() for n in range(1 << 15))
 
 
-def signed_package(store: Store, signer: Signer, name: str, tree: Path) -> Manifest:
+def signed_package(
+    store: Store, signer: Signer, name: str, tree: Path, image_format: str = "squashfs"
+) -> Manifest:
     """A directory as a package in the store."""
     about = Description(name, "1", "amd64")
-    return packaging.write_package(store, build.members(tree), about, None, signer)
+    return packaging.write_package(
+        store, build.members(tree), about, None, signer, image_format=image_format
+    )
 
 
 def standard_list(parts: dict[str, Manifest], generation: int, release: str) -> SystemList:

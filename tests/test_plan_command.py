@@ -18,6 +18,7 @@ from bootunion.host.packaging import Description
 from bootunion.host.signing import Signer
 from bootunion.host.store import Store
 from bootunion.manifest import Manifest
+from bootunion.package import SQUASHFS
 from bootunion.systemlist import Layer, SystemList
 
 SCHEMA = json.loads((TOP / "docs/plan.schema.json").read_text())
@@ -25,6 +26,8 @@ SCHEMA = json.loads((TOP / "docs/plan.schema.json").read_text())
 
 class Desk:
     """A store, keys, and lists made of directories."""
+
+    image_format = SQUASHFS
 
     def __init__(self, top: Path, keys: Path) -> None:
         self.top, self.keys = top, keys
@@ -45,7 +48,9 @@ class Desk:
     def tree(self, name: str, version: str, tree: Path) -> Manifest:
         about = Description(name, version, "all")
         signer = Signer(self.keys / "package.key")
-        return packaging.write_package(self.store, build.members(tree), about, None, signer)
+        return packaging.write_package(
+            self.store, build.members(tree), about, None, signer, image_format=self.image_format
+        )
 
     def base(self) -> Manifest:
         """What a root needs to boot."""

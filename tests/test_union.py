@@ -9,6 +9,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import erofstools
+import pytest
 from composing import needs_root
 from hypothesis import HealthCheck, given, settings
 from unions import (
@@ -26,6 +28,7 @@ from bootunion.host.packaging import Description
 from bootunion.host.signing import Signer
 from bootunion.host.store import Store
 from bootunion.initrd import mount
+from bootunion.package import EROFS, FORMATS
 from bootunion.systemlist import Layer, SystemList
 
 CASES = int(os.environ.get("BOOTUNION_UNION_CASES", "300"))
@@ -86,8 +89,13 @@ def importable(tree: dict[str, Node]) -> dict[str, Node]:
     return {**changed, "": Node("directory", 0o755, 0)}
 
 
-def test_images_show_the_same_as_directories(tmp_path: Path, signer: Signer) -> None:
-    """The way of real packages: directory → squashfs → loop device → overlay."""
+@pytest.mark.parametrize("image_format", FORMATS)
+def test_images_show_the_same_as_directories(
+    tmp_path: Path, signer: Signer, image_format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The way of real packages: directory → image → loop device → overlay."""
+    if image_format == EROFS:
+        erofstools.put_first(monkeypatch, erofstools.directory())
     ran = {"cases": 0, "paths": 0}
 
     @settings(max_examples=max(15, CASES // 40), deadline=None,
@@ -105,7 +113,9 @@ def test_images_show_the_same_as_directories(tmp_path: Path, signer: Signer) -> 
             members = build.members(place / str(number), keep_owner=True, mtime=10**9 + number)
             about = Description(f"p{number}", "1", "all")
             made.append(
-                packaging.write_package(store, members, about, None, signer, markers=markers)
+                packaging.write_package(
+                    store, members, about, None, signer, markers=markers, image_format=image_format
+                )
             )
         merged = merge.merge(store.entries(one) for one in made)
         listed = tuple(Layer(one.name, "1", "all", one.image) for one in made)

@@ -165,7 +165,7 @@ CHECKS: dict[str, Check] = {
         WARNING,
         "The root is an overlay on what counts as one already, so that no container can put "
         "its own on top (FILESYSTEM_MAX_STACK_DEPTH, 2); fatal beyond that.",
-        "Use squashfs images, which are mounted from block devices.",
+        "Use squashfs or EROFS images, which are mounted from block devices.",
     ),
     "symlink-dangling": Check(
         WARNING,

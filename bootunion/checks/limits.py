@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from .. import plan
 from ..operations import MountOverlay
+from ..package import EROFS, SQUASHFS
 from ..systemlist import MAX_LAYERS, SystemList
 from .finding import FATAL, WARNING, Finding, found
 from .root import Root
@@ -17,8 +18,8 @@ MAX_OPTIONS = 4095
 MAX_DEPTH = 2
 """FILESYSTEM_MAX_STACK_DEPTH (include/linux/fs.h)."""
 
-# How deep a file system is stacked on the store's: squashfs reads a block device, which ends it.
-_FORMAT_DEPTH = {"squashfs": 0}
+# How deep a file system is stacked on the store's: what reads a block device ends it.
+_FORMAT_DEPTH = {SQUASHFS: 0, EROFS: 0}
 _UNKNOWN_DEPTH = 1  # a file-backed file system may count as a level of its own
 
 # Overlay's options beside the layers, as the agent gives them (initrd/executor.py).

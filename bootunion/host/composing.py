@@ -101,7 +101,7 @@ def _packages(
     known = importer.known_manifests(shop.store, shop.trusted)
     imported = importer.import_debs(
         [*files, *debs], shop.store, shop.package_signer, progress.step,
-        known=known, jobs=shop.jobs,
+        known=known, jobs=shop.jobs, image_format=system.format,
     )  # fmt: skip
     from_files = dict(zip(files, imported, strict=False))
     local = []
@@ -110,7 +110,12 @@ def _packages(
             about = Description(one.name, one.version, "all")
             local.append(
                 packaging.write_package(
-                    shop.store, build.members(one.path), about, None, shop.package_signer
+                    shop.store,
+                    build.members(one.path),
+                    about,
+                    None,
+                    shop.package_signer,
+                    image_format=system.format,
                 )
             )
             progress.step(one.name)
@@ -188,7 +193,7 @@ def _generated(
         )  # fmt: skip
         return packaging.write_package(
             shop.store, generated.stream(upper / "upper"), about, None,
-            shop.package_signer, kind="generated", markers=markers,
+            shop.package_signer, kind="generated", markers=markers, image_format=system.format,
         )  # fmt: skip
 
 

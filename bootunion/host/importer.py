@@ -12,6 +12,7 @@ from pathlib import Path
 from bootunion import trust
 from bootunion.errors import BootunionError
 from bootunion.manifest import Manifest, Source
+from bootunion.package import SQUASHFS
 
 from . import deb, interrupts, packaging, reading, workers
 from .packaging import Sign
@@ -23,14 +24,16 @@ Progress = Callable[[str], None]
 
 def import_debs(
     files: Sequence[Path], store: Store, signer: Sign, progress: Progress, *,
-    known: Iterable[Manifest] = (), jobs: int = 0,
+    known: Iterable[Manifest] = (), jobs: int = 0, image_format: str = SQUASHFS,
 ) -> list[Manifest]:  # fmt: skip
     """Import each of `files`; the manifests come in the order of `files`.
 
     All that can be imported are, and stay: each is complete. Then a BootunionError names every bad
     file, with the first one's code.
     """
-    results = import_each(files, store, signer, progress, known=known, jobs=jobs)
+    results = import_each(
+        files, store, signer, progress, known=known, jobs=jobs, image_format=image_format
+    )
     errors = [one for one in results.values() if isinstance(one, BootunionError)]
     if errors:
         raise workers.all_of(errors, "files were not imported")
@@ -39,21 +42,26 @@ def import_debs(
 
 def import_each(
     files: Sequence[Path], store: Store, signer: Sign, progress: Progress, *,
-    known: Iterable[Manifest] = (), jobs: int = 0,
+    known: Iterable[Manifest] = (), jobs: int = 0, image_format: str = SQUASHFS,
 ) -> dict[Path, Manifest | BootunionError]:  # fmt: skip
     """What became of each of `files`, in their order: its manifest, or why it was refused.
 
-    A .deb that `known` has by its SHA-256 is not imported again. Raises BootunionError
-    program-failed when a process that imports was killed.
+    A .deb that `known` has in this format by its SHA-256 is not imported again. Raises
+    BootunionError program-failed when a process that imports was killed.
     """
-    by_source = {one.source.sha256: one for one in known if one.source.kind == "deb"}
+    by_source = {
+        one.source.sha256: one for one in known
+        if one.source.kind == "deb" and one.image.format == image_format
+    }  # fmt: skip
     results: dict[Path, Manifest | BootunionError | None] = dict.fromkeys(files)
     count = min(jobs or os.cpu_count() or 1, len(results)) or 1
     # Where each core has a .deb of its own, more threads would only wait for each other.
     threads = 1 if count > 1 else 0
     with workers.pool(count, _start_worker) as pool:
         waiting: dict[Future[Manifest], Path] = {
-            pool.submit(_import_one, file, store.path, signer, by_source, threads): file
+            pool.submit(
+                _import_one, file, store.path, signer, by_source, threads, image_format
+            ): file
             for file in sorted(results, key=_size, reverse=True)
         }
         workers.heed()
@@ -111,21 +119,23 @@ def _leave_an_orphan() -> None:
 
 
 def _import_one(
-    file: Path, store: Path, signer: Sign, by_source: dict[str, Manifest], threads: int
-) -> Manifest:
+    file: Path, store: Path, signer: Sign, by_source: dict[str, Manifest], threads: int,
+    image_format: str,
+) -> Manifest:  # fmt: skip
     try:
         _Worker.busy = True
         if _Worker.stopping:
             raise KeyboardInterrupt
-        return import_deb(file, store, signer, by_source, threads)
+        return import_deb(file, store, signer, by_source, threads, image_format)
     finally:
         _Worker.busy = False
         _leave_an_orphan()
 
 
 def import_deb(
-    file: Path, store: Path, signer: Sign, by_source: dict[str, Manifest], threads: int = 0
-) -> Manifest:
+    file: Path, store: Path, signer: Sign, by_source: dict[str, Manifest], threads: int = 0,
+    image_format: str = SQUASHFS,
+) -> Manifest:  # fmt: skip
     """Import one .deb, compressing with `threads` (0: all cores).
 
     Raises BootunionError deb-invalid, member-invalid, path-conflict, overlay-marker, disk-full …
@@ -148,6 +158,7 @@ def import_deb(
         Source("deb", name, sha256),
         signer,
         processors=threads,
+        image_format=image_format,
     )
 
 

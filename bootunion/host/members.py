@@ -15,6 +15,7 @@ from typing import IO, NoReturn
 from bootunion import contents
 from bootunion.contents import Entry
 from bootunion.errors import BootunionError
+from bootunion.package import EROFS, SQUASHFS
 
 from . import linking
 
@@ -40,6 +41,8 @@ _SYMLINK_MODE = 0o777  # what squashfs and the kernel say of every symlink
 _MAX_NAME = 255  # NAME_MAX; squashfs could hold 256 bytes, which nothing could open
 _MAX_PATH = 4095  # PATH_MAX without its NUL
 _MAX_XATTR = 65536  # XATTR_SIZE_MAX
+# Bytes of all attributes of one file, where a format bounds them (`erofs` says why).
+_MAX_XATTRS = {EROFS: 32000}
 _MAX_ID = (1 << 32) - 2  # the kernel takes 2**32-1 for "no owner"
 _MAX_TIME = (1 << 32) - 1  # squashfs has 32 bits, counted from 1970
 
@@ -55,8 +58,11 @@ class Recorder:
     returns early for a directory that is there).
     """
 
-    def __init__(self, name: str, mtime: int, markers: Collection[str] = ()) -> None:
+    def __init__(
+        self, name: str, mtime: int, markers: Collection[str] = (), image_format: str = SQUASHFS
+    ) -> None:
         self._name = name
+        self._format = image_format
         self._mtime = mtime
         self._markers = markers
         self._implied: set[str] = set()
@@ -189,7 +195,7 @@ class Recorder:
         return entry
 
     def _check_numbers(self, info: tarfile.TarInfo) -> None:
-        """Refuse what squashfs has no room for; sqfstar would cut it silently."""
+        """Refuse what an image has no room for; sqfstar would cut it silently."""
         bounds = {
             "owner": (info.uid, _MAX_ID),
             "group": (info.gid, _MAX_ID),
@@ -200,9 +206,10 @@ class Recorder:
             bounds["minor device number"] = (info.devminor, (1 << 20) - 1)
         for what, (value, most) in bounds.items():
             if not 0 <= value <= most:
-                self._refuse(info.name, f"has the {what} {value}; squashfs holds 0 to {most}")
+                self._refuse(info.name, f"has the {what} {value}; an image holds 0 to {most}")
 
     def _xattrs(self, info: tarfile.TarInfo) -> Iterator[tuple[str, str]]:
+        size, most = 0, _MAX_XATTRS.get(self._format)
         for key, value in sorted(info.pax_headers.items()):
             name = key.removeprefix(XATTR_PREFIX)
             allowed = name == _OPAQUE and info.name in self._markers
@@ -210,12 +217,16 @@ class Recorder:
                 text = f"has the attribute {name}, which steers overlayfs"
                 self._refuse(info.name, text, "overlay-marker")
             if not name.startswith(_XATTR_NAMES):
-                self._refuse(info.name, f"has the attribute {name!r}, which squashfs cannot hold")
+                self._refuse(info.name, f"has the attribute {name!r}, which no image holds")
             # A pax header ends a keyword at "=" and is UTF-8.
             encodable = _bytes(name) == name.encode("utf-8", "replace") and "=" not in name
             raw = _bytes(value)
             if not encodable or len(_bytes(name)) > _MAX_NAME or len(raw) > _MAX_XATTR:
                 self._refuse(info.name, f"has the attribute {name[:80]!r}, which does not fit")
+            size += len(_bytes(name)) + len(raw) + 8  # with its header, rounded up
+            if most is not None and size > most:
+                what = f"has more than {most} bytes of attributes; {self._format} cannot hold them"
+                self._refuse(info.name, what)
             yield name, raw.hex()
 
     def _hard_link(self, info: tarfile.TarInfo) -> Entry:

@@ -1,4 +1,4 @@
-"""Writes a package: members → squashfs → hash tree → manifest → store."""
+"""Writes a package: members → image → hash tree → manifest → store."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from bootunion import manifest, package, verity
 from bootunion.contents import Entry
 from bootunion.errors import BootunionError
 from bootunion.manifest import Contents, Manifest, Source
-from bootunion.package import Image
+from bootunion.package import EROFS, SQUASHFS, Image
 
-from . import reproducible, squashfs
+from . import erofs, reproducible, squashfs
 from .members import Member, Recorder, closing
 from .store import Store, pack_contents
 
@@ -23,6 +23,7 @@ Sign = Callable[[bytes, str], bytes]
 """Makes the DSSE envelope of (payload, payload type)."""
 
 _CHUNK = 1 << 20
+_PACK = {SQUASHFS: squashfs.pack, EROFS: erofs.pack}
 
 
 class Description(NamedTuple):
@@ -46,25 +47,27 @@ class Description(NamedTuple):
 def write_package(
     store: Store, members: Iterable[Member], about: Description, source: Source | None,
     sign: Sign, *, kind: str = "directory", processors: int = 0, markers: Collection[str] = (),
+    image_format: str = SQUASHFS,
 ) -> Manifest:  # fmt: skip
     """Make a package of `members` and put it into the store.
 
     Without a `source` it is the tar stream itself, called `kind`. `processors` bounds the threads
-    that compress (0: all); at the paths in `markers` it may steer overlayfs. Raises BootunionError
-    name-invalid, member-invalid, overlay-marker, path-conflict, disk-full, program-failed; then the
-    store is as it was.
+    that compress (0: all); at the paths in `markers` it may steer overlayfs; `image_format` is one
+    of `package.FORMATS`. Raises BootunionError name-invalid, member-invalid, overlay-marker,
+    path-conflict, disk-full, program-failed, program-missing; then the store is as it was.
     """
     about.check()
     with store.workspace() as workspace, closing(members):
         image_file = workspace / "image"
-        recorder = Recorder(about.name, reproducible.EPOCH, markers)
+        recorder = Recorder(about.name, reproducible.EPOCH, markers, image_format)
         stream = hashlib.sha256()
 
         def feed(pipe: IO[bytes]) -> None:
             _pass_on(members, recorder, _Sink(pipe, None if source else stream))
 
-        squashfs.pack(image_file, feed, what=f"packing {about.name}", processors=processors)
-        image = append_tree(image_file)
+        pack = _PACK[image_format]
+        pack(image_file, feed, what=f"packing {about.name}", processors=processors)
+        image = append_tree(image_file, image_format)
         packed = pack_contents(list(recorder.entries.values()))
         made = Manifest(
             **about._asdict(),
@@ -136,8 +139,8 @@ def digest(path: Path) -> str:
     return state.hexdigest()
 
 
-def append_tree(image: Path) -> Image:
-    """Pad a squashfs to whole blocks and append its superblock and hash tree."""
+def append_tree(image: Path, image_format: str = SQUASHFS) -> Image:
+    """Pad a file system to whole blocks and append its verity superblock and hash tree."""
     state = hashlib.sha256()
     size = 0
     for chunk in read_chunks(image):
@@ -152,7 +155,7 @@ def append_tree(image: Path) -> Image:
         file.write(verity.pack_superblock(salt, tree.data_blocks))
         file.write(tree.blocks)
     return Image(
-        "squashfs", verity.file_size(tree.data_blocks), tree.data_blocks,
+        image_format, verity.file_size(tree.data_blocks), tree.data_blocks,
         verity.hash_offset(tree.data_blocks), tree.salt, tree.root_hash,
     )  # fmt: skip
 

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bootunion import package, trust
+from bootunion.systemlist import Layer
 
 from . import reading
 from .store import Store, refusing_full_disk, sync_directory
-
-_PARTS = (package.IMAGE_SUFFIX, package.CONTENTS_SUFFIX, package.MANIFEST_SUFFIX)
 
 
 class Published(NamedTuple):
@@ -46,7 +45,7 @@ def publish(
     for layer in missing:
         reading.read_manifest(store, trusted, layer)
         with refusing_full_disk(target):
-            _copy(store, there, layer.stem)
+            _copy(store, there, layer)
         step(layer.name)
     sync_directory(there.packages)
     for system in found:
@@ -56,10 +55,11 @@ def publish(
     return Published(shown, len(missing), len(layers) - len(missing))
 
 
-def _copy(store: Store, there: Store, stem: str) -> None:
+def _copy(store: Store, there: Store, layer: Layer) -> None:
     """The three files of a package, the manifest last; by hard link where that is possible."""
-    for suffix in _PARTS:
-        source, target = store.packages / (stem + suffix), there.packages / (stem + suffix)
+    others = (layer.stem + suffix for suffix in (package.CONTENTS_SUFFIX, package.MANIFEST_SUFFIX))
+    for name in (layer.file_name, *others):
+        source, target = store.packages / name, there.packages / name
         if target.exists():
             continue
         with contextlib.suppress(OSError):

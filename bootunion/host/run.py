@@ -37,6 +37,7 @@ _DEBIAN_PACKAGE = {
     "dpkg": "dpkg",
     "dpkg-deb": "dpkg",
     "ldd": "libc-bin",
+    "mkfs.erofs": "erofs-utils",
     "mkfs.ext4": "e2fsprogs",
     "mksquashfs": "squashfs-tools",
     "qemu-system-x86_64": "qemu-system-x86",
@@ -139,6 +140,36 @@ def follow(
             errors.seek(max(0, errors.seek(0, os.SEEK_END) - _MOST_WORDS))
             named = [program or argv[0]]
             raise failure(named, status, errors.read(), what=what, code=check_code)
+
+
+def feed(
+    argv: Sequence[str],
+    write: Callable[[IO[bytes]], None],
+    *,
+    what: str,
+    env: Mapping[str, str] | None = None,
+    program: str = "",
+) -> None:
+    """Run a program to its end while `write` writes to its standard input.
+
+    An error names `program`, where that is not the first word. Raises as `run` does, and what
+    `write` raises.
+    """
+    with (
+        open(os.memfd_create("said"), "w+b") as said,  # on no disk: the disk may be full
+        popen(argv, stdin=subprocess.PIPE, stdout=said, stderr=said, env=env) as child,
+    ):
+        assert child.stdin is not None
+        try:
+            write(child.stdin)
+            child.stdin.close()
+        except BrokenPipeError:
+            pass  # the program said why; its status tells
+        status = child.wait()
+        said.seek(0)
+        words = said.read()
+    if status != 0:
+        raise failure([program or argv[0]], status, words, what=what)
 
 
 def failure(

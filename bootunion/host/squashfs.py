@@ -51,21 +51,7 @@ def pack(image: Path, feed: Callable[[IO[bytes]], None], *, what: str, processor
         argv += ["-processors", str(processors)]
     argv.append(str(image))
     as_root = [] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--"]
-    with (
-        open(os.memfd_create("said"), "w+b") as said,  # on no disk: the disk may be full
-        run.popen([*as_root, *argv], stdin=-1, stdout=said, stderr=said) as child,
-    ):
-        assert child.stdin is not None
-        try:
-            feed(child.stdin)
-            child.stdin.close()
-        except BrokenPipeError:
-            pass  # sqfstar said why; its status tells
-        status = child.wait()
-        said.seek(0)
-        words = said.read()
-    if status != 0:
-        raise run.failure(argv, status, words, what=what)
+    run.feed([*as_root, *argv], feed, what=what, program="sqfstar")
     set_root_time(image, reproducible.EPOCH)
 
 

@@ -20,7 +20,7 @@ _KEYS = {
     "name": str, "architecture": str, "suites": list, "sources": str, "packages": list,
     "local": list, "optional": list, "upper": str, "commands": list, "floor": int, "expires": int,
     "allow-whiteouts": list, "tries": int, "corruption": str, "good-when": list,
-    "approve": list,
+    "approve": list, "format": str,
 }  # fmt: skip
 _LOCAL_KEYS = {"directory": str, "name": str, "version": str}
 _APPROVAL_KEYS = {"path": str, "winner": str, "loser": str}
@@ -57,6 +57,7 @@ class System(NamedTuple):
     corruption: str = systemlist.EIO
     good_when: tuple[str, ...] = ("multi-user.target",)
     approve: tuple[Approval, ...] = ()
+    format: str = package.SQUASHFS
 
     def need(self, name: str) -> str:
         """Whether a package is required or optional."""
@@ -156,6 +157,8 @@ class _Reader:
             raise self._wrong(f"`upper` is not one of {', '.join(systemlist.UPPERS)}")
         if values.get("corruption", systemlist.EIO) not in systemlist.CORRUPTIONS:
             raise self._wrong(f"`corruption` is not one of {', '.join(systemlist.CORRUPTIONS)}")
+        if values.get("format", package.SQUASHFS) not in package.FORMATS:
+            raise self._wrong(f"`format` is not one of {', '.join(package.FORMATS)}")
         for key in ("floor", "expires", "tries"):
             if values.get(key, 0) < 0:
                 raise self._wrong(f"`{key}` is below 0")

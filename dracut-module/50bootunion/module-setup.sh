@@ -29,7 +29,7 @@ cmdline() {
 
 installkernel() {
     # Whatever this host uses now: the booting machine needs these.
-    hostonly='' instmods loop dm-mod dm-verity squashfs overlay =crypto sha256 ext4
+    hostonly='' instmods loop dm-mod dm-verity squashfs erofs overlay =crypto sha256 ext4
 }
 
 # The agent's files, as its own real import tells them (bootunion initramfs-files).

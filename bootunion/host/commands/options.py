@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from bootunion import systemlist
+from bootunion import package, systemlist
 from bootunion.errors import BootunionError
 
 DEFAULT_STORE = Path("/pkgs")
@@ -66,6 +66,10 @@ cache_option = click.option(
 report_option = click.option(
     "--report", type=FILE, default=Path("/run/bootunion/boot.json"), show_default=True,
     help="The agent's report of this boot.",
+)  # fmt: skip
+format_option = click.option(
+    "--format", "image_format", type=click.Choice(package.FORMATS), default=package.SQUASHFS,
+    show_default=True, help="The image's file system.",
 )  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 

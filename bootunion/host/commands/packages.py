@@ -15,7 +15,14 @@ from bootunion.host.signing import Signer
 from bootunion.host.store import Store
 from bootunion.manifest import Manifest
 
-from .options import DIRECTORY, FILE, json_option, package_key_options, store_option
+from .options import (
+    DIRECTORY,
+    FILE,
+    format_option,
+    json_option,
+    package_key_options,
+    store_option,
+)
 
 
 @click.command()
@@ -25,12 +32,13 @@ from .options import DIRECTORY, FILE, json_option, package_key_options, store_op
 @click.option("--architecture", default="all", show_default=True)
 @click.option("--description", default="", help="One line.")
 @click.option("--keep-owner", is_flag=True, help="Keep owners; otherwise all is root's.")
+@format_option
 @store_option
 @package_key_options
 @json_option
 def build(directory: Path, name: str, version: str, architecture: str, description: str,
-          keep_owner: bool, store_path: Path, package_key: Path, sign_command: str,
-          as_json: bool) -> None:  # fmt: skip
+          keep_owner: bool, image_format: str, store_path: Path, package_key: Path,
+          sign_command: str, as_json: bool) -> None:  # fmt: skip
     """Make a package of DIRECTORY and put it into the store."""
     from bootunion.host import build as building
     from bootunion.host import packaging
@@ -38,8 +46,9 @@ def build(directory: Path, name: str, version: str, architecture: str, descripti
     about = packaging.Description(name, version, architecture, description).check()
     members = building.members(directory, keep_owner=keep_owner)
     made = packaging.write_package(
-        Store(store_path).create(), members, about, None, Signer(package_key, sign_command)
-    )
+        Store(store_path).create(), members, about, None, Signer(package_key, sign_command),
+        image_format=image_format,
+    )  # fmt: skip
     _show_packages([made], as_json)
 
 
@@ -51,11 +60,12 @@ def import_group() -> None:
 @import_group.command(name="deb")
 @click.argument("files", type=FILE, nargs=-1, required=True)
 @click.option("--jobs", type=click.IntRange(1), default=None, help="At once (default: all cores).")
+@format_option
 @store_option
 @package_key_options
 @json_option
-def import_deb(files: tuple[Path, ...], jobs: int | None, store_path: Path, package_key: Path,
-               sign_command: str, as_json: bool) -> None:  # fmt: skip
+def import_deb(files: tuple[Path, ...], jobs: int | None, image_format: str, store_path: Path,
+               package_key: Path, sign_command: str, as_json: bool) -> None:  # fmt: skip
     """Import .deb FILES, several at once. No root is needed and nothing is lost.
 
     A bad file does not keep the others out; it is named, and the exit status is its own.
@@ -66,8 +76,9 @@ def import_deb(files: tuple[Path, ...], jobs: int | None, store_path: Path, pack
     with console.progress() as reporter:
         reporter.stage("importing packages", len(set(files)))
         results = importer.import_each(
-            files, store, Signer(package_key, sign_command), reporter.step, jobs=jobs or 0
-        )
+            files, store, Signer(package_key, sign_command), reporter.step,
+            jobs=jobs or 0, image_format=image_format,
+        )  # fmt: skip
     refused = {file: one for file, one in results.items() if isinstance(one, BootunionError)}
     made = [one for one in results.values() if not isinstance(one, BootunionError)]
     _show_packages(made, as_json, refused)

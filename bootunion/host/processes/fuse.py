@@ -10,7 +10,9 @@ import os
 import stat
 from collections.abc import Sequence
 
+from bootunion.errors import BootunionError
 from bootunion.initrd import mount
+from bootunion.package import SQUASHFS
 from bootunion.process import Pick
 
 from .. import run
@@ -21,8 +23,12 @@ def mount_all(picks: Sequence[Pick], search: Sequence[Place]) -> dict[int, int]:
     """Mount each package's image in the user namespace that this process is in; trees by layer.
 
     The programs that serve them end with the process namespace. Raises BootunionError
-    program-missing, program-failed.
+    program-missing, program-failed, privilege-missing for an image that is no squashfs.
     """
+    for layer, _ in picks:
+        if layer.image.format != SQUASHFS:
+            text = f"is an {layer.image.format.upper()}, which takes root's rights to open"
+            raise BootunionError("privilege-missing", text, subject=layer.name)
     trees = {}
     with contextlib.ExitStack() as stack:
         serving = []
