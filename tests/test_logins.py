@@ -12,11 +12,12 @@ from importing import directory, member
 from bootunion import systemlist
 from bootunion.errors import BootunionError
 from bootunion.host import packaging
-from bootunion.host.logins import users
+from bootunion.host.logins import services, users
 from bootunion.host.logins.users import Entry, User
 from bootunion.host.packaging import Description
 from bootunion.host.signing import Signer
 from bootunion.host.store import Store
+from bootunion.initrd import mount
 from bootunion.manifest import Manifest
 from bootunion.systemlist import Layer, SystemList
 
@@ -89,7 +90,7 @@ def test_without_a_table_nobody_has_an_entry(tmp_path: Path) -> None:
 
 @pytest.fixture
 def shop(store: Store, signer: Signer, keys: Path) -> Store:
-    """A store with a list that the machine runs, and two versions of a package that is not on it."""
+    """A store with a list that the machine runs, and two versions of a package beside it."""
 
     def package(name: str, version: str, files: dict[str, bytes]) -> Manifest:
         members = [directory("usr"), directory("usr/share")]
@@ -125,7 +126,13 @@ def look() -> Any:
         "passwd": bool(read("/etc/passwd")),
         "namespace": os.readlink("/proc/self/ns/mnt"),
         "working directory": os.getcwd(),
-        "roots": [one for one in mounts if "/run/bootunion/private/" in one],
+        "roots": [
+            one
+            for one in mounts
+            if one.startswith("/run/bootunion/")
+            and one != "/run/bootunion/login"
+            and one not in ("/run/bootunion/roots", "/run/bootunion/private")
+        ],
         "store": os.listdir("/pkgs") if os.path.isdir("/pkgs") else [],
     }
 
@@ -169,7 +176,7 @@ def test_each_session_sees_its_users_packages_and_the_machine_its_own(visit: Vis
         assert found["working directory"] == "/"
     # Neither carol, who has no entry and is no member, nor the machine notices anything.
     assert carol == before == after
-    assert len({one["namespace"] for one in (alice, bob, carol)}) == 3
+    assert before["namespace"] not in (alice["namespace"], bob["namespace"])
 
 
 BREAKS = {
@@ -219,3 +226,72 @@ def test_nobody_makes_a_root_of_the_machines_own_mounts(visit: Visit) -> None:
 
     code, found = visit(work)
     assert code == "login-namespace" and found["mark"] == ""
+
+
+@needs_root
+def test_a_root_at_a_directory_is_there_until_it_is_unmounted(visit: Visit) -> None:
+    from bootunion.host.logins import mounting, system
+    from bootunion.host.processes.selecting import Wanted
+
+    def work() -> Any:
+        place = Path("/run/here")
+        place.mkdir()
+        before = Path("/proc/self/mountinfo").read_text(encoding="utf-8").count("\n")
+        os.chdir("/run")
+        mounting.put(Wanted("machine", ("mark=1",)), place, system.System())
+        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8").count("\n")
+        found = [read(f"/run/here{path}") for path in (MARK, "/usr/share/base")]
+        child = os.fork()
+        if child == 0:  # somebody else sees it, too, and may keep it
+            os.chroot(place)
+            os._exit(0 if read(MARK) == "1" else 1)
+        seen = os.waitpid(child, 0)[1]
+        where = os.getcwd()
+        mount.unmount(str(place))
+        return found, mounts - before, seen, where, sorted(os.listdir(place))
+
+    assert visit(work) == [["1", "base"], 1, 0, "/run", []]
+
+
+@needs_root
+def test_a_root_is_put_at_no_file_and_with_no_package_of_anybody_else(visit: Visit) -> None:
+    from bootunion.host.logins import mounting, system
+    from bootunion.host.processes.selecting import Wanted
+
+    def work() -> Any:
+        codes = []
+        Path("/run/here").mkdir()
+        for wanted, place in ((Wanted("machine"), "/run/nowhere"), (Wanted("other"), "/run/here"),
+                              (Wanted("machine", ("no",)), "/run/here")):  # fmt: skip
+            try:
+                mounting.put(wanted, Path(place), system.System())
+            except BootunionError as error:
+                codes.append(error.code)
+        return codes
+
+    assert visit(work) == ["path-missing", "file-missing", "package-missing"]
+
+
+def test_a_drop_in_gives_a_service_its_root_and_goes_again(tmp_path: Path) -> None:
+    path = services.write("web.service", "tools-2", ("/var/lib/web",), tmp_path)
+    assert path == tmp_path / "web.service.d/50-bootunion.conf"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    unit = "bootunion-root@tools-2.service"
+    for line in (f"Requires={unit}", f"After={unit}", "BindPaths=/var/lib/web",
+                 "RootDirectory=/run/bootunion/roots/tools-2"):  # fmt: skip
+        assert line in lines
+    services.remove("web.service", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(BootunionError, match="no root that this command"):
+        services.remove("web.service", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "unit, bound", [("web", ()), ("../web.service", ()), ("a b.service", ()), ("web.socket", ()),
+                    ("web.service", ("var",)), ("web.service", ("/a\nExecStart=/b",)),
+                    ("web.service", ("/%h",))],
+)  # fmt: skip
+def test_a_drop_in_is_not_made_of_odd_words(unit: str, bound: tuple[str, ...]) -> None:
+    with pytest.raises(BootunionError) as caught:
+        services.drop_in(unit, "tools", bound)
+    assert caught.value.code == "unit-invalid"

@@ -16,6 +16,7 @@ from pathlib import Path
 from bootunion import process
 from bootunion.errors import BootunionError
 from bootunion.host import namespace
+from bootunion.host.processes import choosing
 from bootunion.host.processes.entering import unshare_mounts
 from bootunion.host.processes.selecting import Selected, Wanted
 from bootunion.initrd import mount
@@ -42,10 +43,11 @@ def put(wanted: Wanted, directory: Path, where: System) -> Selected:
     kind = system.how(selected, where)
     with _own_mounts(), contextlib.ExitStack() as stack:
         operations = process.for_handing_on(
-            selected.picks, system.workspace(str(os.getpid())), kind, trusted=True
+            selected.picks, str(choosing.WORKSPACE), kind, trusted=True
         )
         reader = stack.enter_context(Reader(str(where.store)))
-        executor = stack.enter_context(ProcessExecutor([reader]))
+        executor = ProcessExecutor([reader])
+        stack.enter_context(executor)
         executor.execute(operations)
         tree = executor.tree
     try:

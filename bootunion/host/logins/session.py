@@ -17,15 +17,14 @@ import sys
 import syslog
 from pathlib import Path
 
-from bootunion import process
 from bootunion.errors import BootunionError
 from bootunion.host import namespace
-from bootunion.host.processes import entering, viewing
+from bootunion.host.processes import choosing, entering, viewing
 from bootunion.host.processes.selecting import Selected, Wanted
 from bootunion.initrd import mount
 
 from . import system, users
-from .system import System
+from .system import Quiet, System
 from .users import Entry
 
 ENTERED = "entered"
@@ -58,11 +57,10 @@ def enter(name: str, place: Path, where: System, table: Path = users.PLACE) -> E
 def _enter(entry: Entry, where: System) -> Selected:
     selected = system.packages(Wanted(entry.list_name, entry.with_, entry.without), where)
     view = viewing.view(selected, pure=False, processes=False)
-    kind = system.how(selected, where)
+    job = choosing.job(selected, view, where.search, Quiet())
     # What the machine mounts later is seen in here, what the session mounts nowhere else.
     mount.mount("", "/", "", mount.MS_REC | mount.MS_SLAVE)
-    operations = process.for_root(selected.picks, view, system.workspace("session"), kind)
-    entering.carry_out(entering.Job(operations, (where.store,)))
+    entering.carry_out(job)
     return selected
 
 

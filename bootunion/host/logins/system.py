@@ -6,15 +6,14 @@ count here, whoever the environment says that this is.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bootunion import process, systemlist
+from bootunion import process
 from bootunion.errors import BootunionError
 from bootunion.host import marking, reading, signing
-from bootunion.host.processes import checking
+from bootunion.host.processes import checking, choosing
 from bootunion.host.processes.searching import Place
 from bootunion.host.processes.selecting import Selected, Wanted, select
 from bootunion.host.store import Store
@@ -24,8 +23,6 @@ STORE = Path("/pkgs")
 REPORT = Path("/run/bootunion/boot.json")
 _TRUST = Path("/etc/bootunion/trust")
 _BOOTED_TRUST = Path("/run/bootunion/trust")
-_PRIVATE = "/run/bootunion/private"
-_MEMORY = Path("/var/lib/bootunion/checked")
 
 
 class System(NamedTuple):
@@ -67,17 +64,19 @@ def how(selected: Selected, system: System) -> str:
     """How the kernel gets at the packages; where it can't verify, they are read and checked now."""
     if checking.have_device_mapper():
         return process.VERITY
-    checking.check(selected.picks, system.search, _MEMORY, lambda _: None)
+    memory = choosing.WORKSPACE.parent / "checked"
+    checking.check(selected.picks, system.search, memory, Quiet().step)
     return process.CHECKED
 
 
-def workspace(name: str) -> str:
-    """A place for mounts that no process root shows.
+class Quiet:
+    """A reporter for where nobody looks on."""
 
-    Of one name there may be many at once, each in a mount namespace of its own, if none is removed.
-    """
-    os.makedirs(_PRIVATE, mode=0o700, exist_ok=True)
-    return f"{_PRIVATE}/{name}"
+    def stage(self, what: str, total: int) -> None:
+        pass
+
+    def step(self, name: str) -> None:
+        pass
 
 
 def _refuse(missing: Sequence[Layer]) -> None:

@@ -16,6 +16,9 @@ from bootunion import systemlist
 from bootunion.errors import BootunionError
 
 PLACE = Path("/etc/bootunion/users.yaml")
+MEMBERS = "bootunion-logins"
+"""The group whose members PAM sends through login-root; see share/login/bootunion-login."""
+
 _MAX_SIZE = 1 << 20
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _KEYS = ("list", "with", "without")
@@ -105,7 +108,7 @@ def _entries(data: bytes, path: Path) -> tuple[Entry, ...]:
         raise _wrong(path, " ".join(text.split())) from None
     if raw is None:
         return ()
-    if not isinstance(raw, dict):
+    if not isinstance(raw, dict) or not isinstance(node, yaml.MappingNode):
         raise _wrong(path, "is not a mapping of users to what they see")
     keys = [key.value for key, _ in node.value]
     for key in keys:
