@@ -18,7 +18,7 @@ from bootunion.host.store import Store
 from bootunion.systemlist import Layer
 
 pytestmark = pytest.mark.qemu
-PASSWORD = "bootunion"  # noqa: S105 - guest/own_roots.py gives it to each user
+PASSWORD = "bootunion"  # guest/own_roots.py gives it to each user
 
 
 def disk(debian: Debian, work: Path) -> Path:

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 USERS = ("alice", "bob", "carol")
-PASSWORD = "bootunion"  # noqa: S105 - of a machine without a network
+PASSWORD = "bootunion"  # of a machine without a network
 SSH = ("ssh", "-q", "-o", "StrictHostKeyChecking=no", "-o", "BatchMode=yes")
 TABLE = Path("/etc/bootunion/users.yaml")
 ENTRIES = """
@@ -183,7 +183,7 @@ def logins() -> None:
 def manager() -> None:
     """A user's own services run in the user's root."""
     found = {}
-    for user, allowed in (("alice", "1"), ("carol", "")):
+    for user in ("alice", "carol"):
         words("loginctl", "enable-linger", user)
         number = words("id", "-u", user)
         process = words("systemctl", "show", "-P", "MainPID", f"user@{number}.service")
