@@ -184,14 +184,13 @@ def manager() -> None:
     """A user's own services run in the user's root."""
     found = {}
     for user in ("alice", "carol"):
-        words("loginctl", "enable-linger", user)
-        number = words("id", "-u", user)
-        process = words("systemctl", "show", "-P", "MainPID", f"user@{number}.service")
+        unit = f"user@{words('id', '-u', user)}.service"
+        words("systemctl", "start", unit, check=False)
+        process = words("systemctl", "show", "-P", "MainPID", unit)
         library = f"/proc/{process}/root/usr/lib/x86_64-linux-gnu/libpin.so.1"
-        found[user] = {"active": words("systemctl", "is-active", f"user@{number}.service",
-                                       check=False),
+        found[user] = {"active": words("systemctl", "is-active", unit, check=False),
                        "library": os.path.exists(library)}  # fmt: skip
-        words("loginctl", "disable-linger", user)
+        words("systemctl", "stop", unit)
     tell("manager", found)
 
 
