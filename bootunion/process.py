@@ -136,7 +136,7 @@ def _trees(picks: Sequence[Pick], view: View, root: str, free: int) -> list[Oper
         if tree.below:
             steps.append(op.CloneTree(free + number, root + tree.path))
             lower.append((free + number, "/"))
-        steps.append(op.MountOverlay(root + tree.path, tuple(lower), "", sparse=True))
+        steps.append(op.MountOverlay(root + tree.path, tuple(lower), "", True, tree.below))
     return steps
 
 

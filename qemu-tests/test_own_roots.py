@@ -63,7 +63,7 @@ def console_login(running: machine.Machine, user: str, *allowed: str) -> dict[st
     running.wait_for(r"Password:", 60)
     running.type(PASSWORD)
     running.wait_for(rf"{user}@demo:", 120)
-    running.type(f"python3 /usr/local/share/reach.py {' '.join(allowed)}")
+    running.type(f"python3 /var/lib/reach.py {' '.join(allowed)}")
     found = running.wait_for(r"^\{.*\}", 120).group(0)
     running.wait_for(rf"{user}@demo:", 60)
     return dict(json.loads(found))

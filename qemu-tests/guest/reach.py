@@ -90,6 +90,10 @@ def nested(allowed: list[str]) -> list[str]:
 
 def main() -> None:
     allowed = sys.argv[1:]
+    if os.getuid() == 0 and allowed[:1] != ["--nested"]:
+        # Root gets everywhere.
+        print(json.dumps({"version": version(), "program": program()}))
+        return
     if allowed[:1] == ["--nested"]:
         print(json.dumps(nested(allowed[1:])))
         return
@@ -99,7 +103,7 @@ def main() -> None:
     )  # fmt: skip
     print(json.dumps({
         "version": version(), "program": program(), "mounts": len(points()),
-        "ways": ways(allowed) if os.getuid() else [],
+        "ways": ways(allowed),
         "nested": json.loads(done.stdout) if done.stdout else done.stderr[-200:],
         "directory": os.getcwd(),
     }))  # fmt: skip
