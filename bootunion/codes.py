@@ -198,6 +198,11 @@ CODES: dict[str, Code] = {
         "The store has no list of that name or generation.",
         "Check bootunion= and the store's lists/ directory.",
     ),
+    "login-namespace": Code(
+        EXIT_FAILED,
+        "A session's root was to be made where no session has mounts of its own.",
+        "Let pam_namespace run login-root, as docs/logins.md says; the session was refused.",
+    ),
     "manifest-invalid": Code(
         EXIT_UNTRUSTED,
         "A manifest has a missing, unknown or impossible field.",
@@ -363,6 +368,11 @@ CODES: dict[str, Code] = {
         "The store has more versions of the trust store than are followed from the initramfs.",
         "Make a new initramfs with the newest trust.json.",
     ),
+    "unit-invalid": Code(
+        EXIT_INPUT,
+        "A name is not that of a systemd service.",
+        "Name it as systemctl does: NAME.service.",
+    ),
     "upper-missing": Code(
         EXIT_FAILED,
         "The running root's upper cannot be looked at.",
@@ -372,6 +382,16 @@ CODES: dict[str, Code] = {
         EXIT_PLAN,
         "The list asks for an upper that cannot be made here.",
         "Use `volatile`, `none`, or a store that is writable.",
+    ),
+    "user-unknown": Code(
+        EXIT_INPUT,
+        "There is no user of that name.",
+        "Correct the name, or ask what serves the machine's users (`getent passwd`).",
+    ),
+    "users-invalid": Code(
+        EXIT_INPUT,
+        "/etc/bootunion/users.yaml is wrong, so nobody can tell whose root is whose.",
+        "Correct the entry as root, who needs none; docs/logins.md has the form.",
     ),
     "verity-invalid": Code(
         EXIT_UNTRUSTED,

@@ -103,13 +103,14 @@ class MountOverlay(NamedTuple):
 
     `lower` are (layer, directory inside its image). `upper` is the directory that has `upper/` and
     `work/`, "" for a read-only root. A layer of a `sparse` union that lacks the directory is
-    passed over; when all do, nothing is mounted.
+    passed over; when all do, nothing is mounted, nor is one that is `below`, at `path` already.
     """
 
     path: str
     lower: tuple[tuple[int, str], ...]
     upper: str
     sparse: bool = False
+    below: bool = False
 
     def describe(self) -> str:
         writable = f"upper {self.upper}" if self.upper else "read-only"

@@ -111,13 +111,13 @@ def for_trees(picks: Sequence[Pick], view: View, workspace: str, how: str) -> tu
 
 
 def for_handing_on(
-    picks: Sequence[Pick], workspace: str, *, trusted: bool
+    picks: Sequence[Pick], workspace: str, how: str = VERITY, *, trusted: bool
 ) -> tuple[Operation, ...]:
     """The operations that unite `picks` as a detached tree, for another process to enter."""
     root = f"{workspace}/root"
     return (
         op.PrepareWorkspace(workspace),
-        *_devices(picks, VERITY),
+        *_devices(picks, how),
         op.MountOverlay(root, tuple(_lower(picks)), ""),
         op.TakeTree(root, trusted),
         op.RemoveWorkspace(workspace, shared=True),
@@ -136,7 +136,7 @@ def _trees(picks: Sequence[Pick], view: View, root: str, free: int) -> list[Oper
         if tree.below:
             steps.append(op.CloneTree(free + number, root + tree.path))
             lower.append((free + number, "/"))
-        steps.append(op.MountOverlay(root + tree.path, tuple(lower), "", sparse=True))
+        steps.append(op.MountOverlay(root + tree.path, tuple(lower), "", True, tree.below))
     return steps
 
 

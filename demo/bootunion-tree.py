@@ -3,12 +3,14 @@
 Modes are set here, so that the umask of a checkout does not become part of a package's name.
 """
 
+import os
 import shutil
 import sys
 from pathlib import Path
 
+from bootunion.host import hooks
+
 _SCRIPT = "#!/usr/bin/python3\nfrom bootunion.host.cli import main\n\nmain()\n"
-_GOOD = "bootunion-good.service"
 
 
 def lay_out(source: Path, target: Path) -> None:
@@ -23,13 +25,12 @@ def lay_out(source: Path, target: Path) -> None:
     script = target / "usr/bin/bootunion"
     script.parent.mkdir(parents=True)
     script.write_text(_SCRIPT, encoding="utf-8")
-    units = target / "usr/lib/systemd/system"
-    (units / "multi-user.target.wants").mkdir(parents=True)
-    shutil.copy(source / "bootunion/share/systemd" / _GOOD, units)
     for path in [target, *target.rglob("*")]:
         executable = path.is_dir() or path.suffix == ".sh" or path == script
         path.chmod(0o755 if executable else 0o644)
-    (units / "multi-user.target.wants" / _GOOD).symlink_to(f"../{_GOOD}")
+    before = os.umask(0o022)
+    hooks.install(target, hooks.collect(("systemd", "login"), "/usr"), record=False)
+    os.umask(before)
 
 
 if __name__ == "__main__":

@@ -77,13 +77,29 @@ def test_each_file_of_the_hooks_is_installed_somewhere() -> None:
     sources = {
         path.read_bytes()
         for place in ("dracut-module", "mkinitcpio-hook", "initramfs-tools", "docs/man",
-                      "bootunion/share/systemd", "bootunion/share/completion")
+                      "bootunion/share/systemd", "bootunion/share/login",
+                      "bootunion/share/completion")
         for path in (top / place).rglob("*") if path.is_file() and path.name != "README.md"
     }  # fmt: skip
     found = [component for component in ALL if list(hooks._collect(component, "/usr", ""))]
     files = hooks.collect(found, "/usr")
     assert {file.data for file in files.values() if not file.link} == sources
     assert set(SOME) <= set(found)
+
+
+def test_how_people_log_in_is_changed_on_request_only(root: Path) -> None:
+    (root / "etc/security/namespace.d").mkdir(parents=True)
+    assert not [path for path in did(install(root)) if "login" in path or "/etc/" in path]
+    assert set(did(install(root, "--login"))) == {
+        "/etc/pam.d/bootunion-login", "/etc/security/namespace.d/bootunion-namespace.conf",
+        "/usr/lib/bootunion/login-root",
+    }  # fmt: skip
+    assert (root / "usr/lib/bootunion/login-root").stat().st_mode & 0o777 == 0o755
+
+
+def test_a_template_is_wanted_by_no_target(root: Path) -> None:
+    paths = [path for path in did(install(root, "--systemd")) if "bootunion-root@" in path]
+    assert paths == ["/usr/local/lib/systemd/system/bootunion-root@.service"]
 
 
 def test_removing_takes_exactly_that_away(root: Path) -> None:

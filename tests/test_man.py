@@ -12,6 +12,7 @@ import pytest
 from bootunion import cmdline, contents, manifest, state, trust
 from bootunion.host import systemyaml
 from bootunion.host.cli import cli
+from bootunion.host.logins import users
 from bootunion.package import Image
 from bootunion.systemlist import Layer, Shadowing, SystemList
 
@@ -58,7 +59,8 @@ def test_groff_has_no_warning(page: Path) -> None:
 def test_there_is_a_page_for_each_thing_that_is_specified() -> None:
     assert {page.name for page in PAGES} == {
         "bootunion.1", "bootunion.cmdline.7", "bootunion-package.5", "bootunion-list.5",
-        "bootunion-system.yaml.5", "bootunion-assemble.service.8",
+        "bootunion-system.yaml.5", "bootunion-assemble.service.8", "bootunion-users.yaml.5",
+        "bootunion-root@.service.8",
     }  # fmt: skip
 
 
@@ -100,6 +102,10 @@ def test_each_key_of_system_yaml_is_described() -> None:
     local = {f"local.{key}" for key in systemyaml._LOCAL_KEYS}
     local |= {f"approve.{key}" for key in systemyaml._APPROVAL_KEYS}
     assert documented("bootunion-system.yaml.5", "KEYS") == set(systemyaml._KEYS) | local
+
+
+def test_each_key_of_users_yaml_is_described() -> None:
+    assert documented("bootunion-users.yaml.5", "KEYS") == set(users._KEYS)
 
 
 def test_each_field_of_a_manifest_is_described() -> None:

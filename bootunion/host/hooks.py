@@ -60,6 +60,12 @@ _PLACES = (
     _Place("initramfs-tools", "initramfs-tools", "initramfs-tools", "conf-hooks.d/*",
            "/usr/share/initramfs-tools"),
     _Place("systemd", "systemd", "bootunion/share/systemd", "*", "{prefix}/lib/systemd/system"),
+    # namespace.conf names this place.
+    _Place("login", "login", "bootunion/share/login", "login-root", "/usr/lib/bootunion",
+           program=True),
+    _Place("login", "login", "bootunion/share/login", "bootunion-login", "/etc/pam.d"),
+    _Place("login", "login", "bootunion/share/login", "namespace.conf",
+           "/etc/security/namespace.d", name="bootunion-"),
     _Place("man", "man", "docs/man", "*.[1-8]", "{prefix}/share/man/man{section}"),
     _Place("completion", "completion/bash", "bootunion/share/completion/bash", "*",
            "{prefix}/share/bash-completion/completions"),
@@ -75,7 +81,11 @@ _SIGNS = {
     "dracut": ("/usr/lib/dracut", "/usr/bin/dracut"),
     "mkinitcpio": ("/usr/lib/initcpio", "/usr/bin/mkinitcpio"),
     "initramfs-tools": ("/usr/share/initramfs-tools", "/usr/sbin/mkinitramfs"),
+    # How people log in is changed on request only.
+    "login": (),
 }
+# Installed with their links, so that nothing has to be enabled; templates and the like have none.
+_WANTED = {"bootunion-good.service": "multi-user.target"}
 _SYSTEM_PYTHON = "/usr/bin/python3"
 _STARTS = re.compile(rb"(?:/usr/bin/)?python3((?: -[A-Za-z]+)* -m bootunion\.)")
 
@@ -170,10 +180,8 @@ def _collect(component: str, prefix: str, python: str) -> Iterator[tuple[str, Fi
                 data = _STARTS.sub(python.encode().replace(b"\\", rb"\\") + rb"\1", data)
             inner = place.name + path.relative_to(source).as_posix()
             yield f"{target}/{inner}", File(component, data, 0o755 if executable else 0o644)
-            if component == "systemd":
-                # Installed with it, so that nothing has to be enabled: on a machine that was not
-                # booted from a list the unit does nothing.
-                wanted = f"{target}/multi-user.target.wants/{inner}"
+            if inner in _WANTED:
+                wanted = f"{target}/{_WANTED[inner]}.wants/{inner}"
                 yield wanted, File(component, link=f"../{inner}")
 
 

@@ -171,7 +171,10 @@ class Executor:
 
     def _present(self, todo: op.MountOverlay) -> list[tuple[int, str]]:
         present = [one for one in todo.lower if one[0] not in self.left_out]
-        return [one for one in present if self._has(*one)] if todo.sparse else present
+        if todo.sparse:
+            present = [one for one in present if self._has(*one)]
+        # The directory by itself is there already.
+        return present if len(present) > 1 or not todo.below else []
 
     def _has(self, layer: int, directory: str) -> bool:
         try:
@@ -184,6 +187,12 @@ class Executor:
         directory = self._layer_root(layer, root)
         try:
             tree = mount.clone_tree(directory, path)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            # Before Linux 6.15 only what is in a mount table can be cloned.
+            self._attach_layer(layer)
+            tree = mount.clone_tree(directory, path)
         finally:
             os.close(directory)
         try:
@@ -191,6 +200,14 @@ class Executor:
         finally:
             os.close(tree)
         self._undo.callback(_quietly, mount.unmount, path, mount.MNT_DETACH)
+
+    def _attach_layer(self, layer: int) -> None:
+        """Put a layer in the workspace's mount table; it goes with the workspace."""
+        if layer not in self._attached:
+            place = f"{self._workspace}/layers/{layer}"
+            os.makedirs(place)
+            mount.attach(self._mounts[layer], place)
+            self._attached.add(layer)
 
     def _overlay_by_descriptor(
         self, todo: op.MountOverlay, lower: list[tuple[int, str]], options: dict[str, str]
@@ -233,11 +250,7 @@ class Executor:
         os.chdir(layers)
         try:
             for layer, _ in lower:
-                if layer not in self._attached:
-                    os.mkdir(str(layer))
-                    # Overlay keeps private clones: ours go with the workspace.
-                    mount.attach(self._mounts[layer], str(layer))
-                    self._attached.add(layer)
+                self._attach_layer(layer)
             places = ":".join(f"{layer}{root.rstrip('/')}" for layer, root in lower)
             text = ",".join(f"{key}={value}" for key, value in options.items())
             flags = 0 if todo.upper else mount.MS_RDONLY

@@ -6,6 +6,7 @@ user namespace for those who have no helper.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import time
@@ -109,6 +110,10 @@ class ProcessExecutor(Executor):
         finally:
             os.close(source)
         _place(tree, todo.root, todo.path)
+        if self._workspace.startswith(f"{todo.path}/"):
+            # It came with the rest: twice as many mounts, and a second way to the packages.
+            with contextlib.suppress(OSError):
+                mount.unmount(todo.root + self._workspace, mount.MNT_DETACH)
 
     def _hide_directory(self, todo: op.HideDirectory) -> None:
         empty = f"{self._workspace}/empty"

@@ -1,0 +1,1 @@
+"""Roots of their own for users, from login on, and for services."""
