@@ -14,10 +14,9 @@ from typing import NamedTuple
 from bootunion import package, versions
 from bootunion.errors import BootunionError
 from bootunion.manifest import Manifest
-from bootunion.systemlist import MAX_LAYERS, Layer
+from bootunion.systemlist import Layer
 
 _CODE = "helper-request-invalid"
-_MISSING = "file-missing"
 # Fewer digits are a name: a package may be called "cafe".
 _ROOT_HASH = re.compile(r"[0-9a-f]{16,64}\Z")
 
@@ -31,11 +30,15 @@ class Caller(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """How much is served at once: requests in all and of one uid; seconds are a request's and those
-    without any request after which the server ends."""
+    """How much is served at once, in all and of one uid, and for how long.
+
+    A client has `talk_seconds` to say its word and to take the answer, a request `seconds`; the
+    server ends when nobody asked for `idle_seconds`.
+    """
 
     requests: int = 16
     of_one_uid: int = 4
+    talk_seconds: int = 5
     seconds: int = 30
     idle_seconds: int = 20
 
@@ -126,7 +129,7 @@ def newest(
 
 def missing(named: Named) -> BootunionError:
     """The refusal of a package that nobody has."""
-    return BootunionError(_MISSING, "the store has no such package", subject=named.text)
+    return BootunionError("package-missing", "the system's store has none", subject=named.text)
 
 
 def unite(
@@ -134,22 +137,25 @@ def unite(
 ) -> tuple[Layer, ...]:
     """The layers, top first: the packages that were asked for, then the list's.
 
-    A package takes the place of the list's of the same name. Raises BootunionError
-    helper-request-invalid.
+    A package takes the place of the list's of the same name and architecture. Raises BootunionError
+    package-missing or helper-request-invalid.
     """
     for named in without:
         if not any(named.fits(layer) for layer in listed):
-            raise BootunionError(_CODE, "is not on the list to be left out", subject=named.text)
+            text = "is not on the list, so it cannot be left out"
+            raise BootunionError("package-missing", text, subject=named.text)
     asked = [Layer(one.name, one.version, one.architecture, one.image) for one in above]
-    names = {layer.name for layer in asked}
-    if len(names) < len(asked):
+    taken = {(layer.name, layer.architecture) for layer in asked}
+    if len(taken) < len(asked):
         raise BootunionError(_CODE, "two versions of one package cannot be in one root")
-    kept = [layer for layer in listed
-            if layer.name not in names and not any(named.fits(layer) for named in without)]  # fmt: skip
+    kept = [
+        layer for layer in listed
+        if (layer.name, layer.architecture) not in taken
+        and not any(named.fits(layer) for named in without)
+    ]  # fmt: skip
     layers = (*asked, *kept)
-    if not 1 <= len(layers) <= MAX_LAYERS:
-        text = f"{len(layers)} packages cannot be united, 1 to {MAX_LAYERS} can"
-        raise BootunionError(_CODE, text)
+    if not layers:
+        raise BootunionError(_CODE, "no package is left to make a root of")
     if len({layer.image.root_hash for layer in layers}) < len(layers):
         raise BootunionError(_CODE, "one image would be there twice, under two names")
     return layers

@@ -22,7 +22,7 @@ from .protocol import Granted, Request
 
 _MOST_NAMES = 1 << 17
 _MOST_CANDIDATES = 256
-_INDEPENDENT = "all"  # Debian's word for a package that fits every machine
+_INDEPENDENT = ("all", "any", "noarch")  # packages that fit every machine
 
 
 class Places(NamedTuple):
@@ -47,8 +47,7 @@ def select(request: Request, store: Store, places: Places) -> Selected:
     helper-request-invalid.
     """
     trusted = read_trust(store, places)
-    machine = plan.Machine(os.uname().machine, os.uname().release)
-    allowed = {*plan.ARCHITECTURES.get(machine.architecture, ()), _INDEPENDENT}
+    allowed = {*plan.ARCHITECTURES.get(os.uname().machine, ()), *_INDEPENDENT}
     system = _read_list(store, trusted, request, allowed) if request.list_name else None
     above: list[Manifest] = []
     if request.with_:
