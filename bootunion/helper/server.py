@@ -8,6 +8,7 @@ device-mapper devices are held by descriptors alone.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import select
 import signal
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, NoReturn
 
+from bootunion import signature
 from bootunion.errors import BootunionError
 from bootunion.initrd.store import Store
 
@@ -60,6 +62,9 @@ class Server:
     def serve(self) -> None:
         """Serve until the socket is closed or nobody asks; requests that run are waited for."""
         self._listening.settimeout(0)
+        # Loaded once and not in each request: it takes longer than all of the rest.
+        signature.load()
+        gc.freeze()
         quiet_since = time.monotonic()
         while True:
             ready = self._wait()
