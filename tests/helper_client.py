@@ -68,7 +68,9 @@ def look() -> dict[str, object]:
     found["flags-after"] = bool(os.statvfs(PLACE).f_flag & os.ST_NODEV)
     for name in ("null", "disk"):
         if os.path.exists(f"{PLACE}/{name}"):
-            found[f"{name}-after"] = tried(lambda: os.close(os.open(f"{PLACE}/null", os.O_RDONLY)))
+            found[f"{name}-after"] = tried(
+                lambda name=name: os.close(os.open(f"{PLACE}/{name}", os.O_RDONLY))
+            )
     if os.path.exists(f"{PLACE}/whoami"):
         done = subprocess.run([f"{PLACE}/whoami"], capture_output=True, text=True, check=False)
         found["whoami"] = done.stdout.strip()

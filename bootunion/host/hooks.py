@@ -76,6 +76,9 @@ _SIGNS = {
     "mkinitcpio": ("/usr/lib/initcpio", "/usr/bin/mkinitcpio"),
     "initramfs-tools": ("/usr/share/initramfs-tools", "/usr/sbin/mkinitramfs"),
 }
+# Installed with its unit, so that nothing has to be enabled: on a machine that was not booted from
+# a list this one does nothing. What serves others is enabled by a person.
+_WANTED = {"bootunion-good.service": "multi-user.target.wants"}
 _SYSTEM_PYTHON = "/usr/bin/python3"
 _STARTS = re.compile(rb"(?:/usr/bin/)?python3((?: -[A-Za-z]+)* -m bootunion\.)")
 
@@ -170,11 +173,8 @@ def _collect(component: str, prefix: str, python: str) -> Iterator[tuple[str, Fi
                 data = _STARTS.sub(python.encode().replace(b"\\", rb"\\") + rb"\1", data)
             inner = place.name + path.relative_to(source).as_posix()
             yield f"{target}/{inner}", File(component, data, 0o755 if executable else 0o644)
-            if component == "systemd":
-                # Installed with it, so that nothing has to be enabled: on a machine that was not
-                # booted from a list the unit does nothing.
-                wanted = f"{target}/multi-user.target.wants/{inner}"
-                yield wanted, File(component, link=f"../{inner}")
+            if inner in _WANTED:
+                yield f"{target}/{_WANTED[inner]}/{inner}", File(component, link=f"../{inner}")
 
 
 def _words(prefix: str) -> dict[str, str]:
