@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,10 +61,13 @@ class System(NamedTuple):
         shutil.rmtree(tree)
         return made
 
-    def add_list(self, name: str, generation: int, *packages: Manifest, key: str = "list") -> None:
-        layers = tuple(Layer(p.name, p.version, p.architecture, p.image) for p in packages)
+    def add_list(self, name: str, generation: int, *packages: Manifest, key: str = "list",
+                 needs: Mapping[str, str] = {}, **other: object) -> None:  # fmt: skip
+        """Sign a list; `needs` by package's name, `other` fields of it as they are."""
+        layers = tuple(Layer(p.name, p.version, p.architecture, p.image,
+                             needs.get(p.name, "required")) for p in packages)  # fmt: skip
         made = SystemList(name, generation, 1, 1_700_000_000, "amd64", "", layers, "none",
-                          "0" * 64)  # fmt: skip
+                          "0" * 64)._replace(**other)  # type: ignore[arg-type]  # fmt: skip
         envelope = self.signer(key)(made.encode(), systemlist.PAYLOAD_TYPE)
         self.store.add_list(name, generation, envelope)
 

@@ -26,7 +26,7 @@ def steps(layers: Sequence[Layer], directory: str) -> tuple[Operation, ...]:
     `directory` is an empty one of the helper's own. Raises BootunionError layers-too-many.
     """
     picks = [process.Pick(layer) for layer in layers]
-    process.check_count(picks, process.View())
+    process.check_count(picks)
     # A directory of its own: removing one takes away what others have mounted there.
     return process.for_handing_on(picks, workspace(directory, os.getpid()), trusted=False)
 

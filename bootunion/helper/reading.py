@@ -7,9 +7,10 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from bootunion import dsse, manifest, package, plan, systemlist, trust
+from bootunion import choice, dsse, manifest, package, plan, systemlist, trust
 from bootunion.errors import BootunionError
 from bootunion.initrd.store import Store
 from bootunion.manifest import Manifest
@@ -47,14 +48,15 @@ def select(request: Request, store: Store, places: Places) -> Selected:
     helper-request-invalid.
     """
     trusted = read_trust(store, places)
-    allowed = {*plan.ARCHITECTURES.get(os.uname().machine, ()), *_INDEPENDENT}
-    system = _read_list(store, trusted, request, allowed) if request.list_name else None
+    system = _read_list(store, trusted, request) if request.list_name else None
+    listed = _present(store, system.layers) if system else []
     above: list[Manifest] = []
     if request.with_:
+        allowed = {*plan.ARCHITECTURES.get(os.uname().machine, ()), *_INDEPENDENT}
         stems = Stems(_stems(store))
         above = [_find(store, trusted, policy.parse(one), stems, allowed) for one in request.with_]
     without = [policy.parse(one) for one in request.without]
-    layers = policy.unite(above, system.layers if system else (), without)
+    layers = policy.unite(above, listed, without)
     hashes = tuple(layer.image.root_hash for layer in layers)
     title = (system.name, system.generation) if system else ("", 0)
     return Selected(layers, Granted(*title, hashes))
@@ -101,20 +103,33 @@ def _believed(report: str) -> int:
         raise BootunionError("not-booted", text, subject=report) from None
 
 
-def _read_list(
-    store: Store, trusted: trust.Trust, request: Request, architectures: set[str]
-) -> SystemList:
+def _read_list(store: Store, trusted: trust.Trust, request: Request) -> SystemList:
     name = request.list_name
     generation = request.generation or store.current(name)
     subject = f"lists/{name}/{generation}.json"
     data = store.read("lists", name, f"{generation}.json", limit=systemlist.MAX_SIZE)
     system, _ = open_list(data, trusted, subject=subject)
     systemlist.check_place(system, name, generation, subject=subject)
-    # Floor, tries, expiry and kernel are about boots; a process root runs on this kernel.
-    if system.architecture not in architectures:
-        text = f"the list is for {system.architecture}, this machine is {os.uname().machine}"
-        raise BootunionError("architecture-mismatch", text, subject=subject)
+    # Floor, tries, kernel and upper are about boots: a process root runs on this kernel, without.
+    machine = plan.Machine(os.uname().machine, system.kernel)
+    for refusal in (*plan.refusals(system, machine), *choice.expired(system, int(time.time()))):
+        if refusal.code != "upper-unsupported":
+            raise refusal
     return system
+
+
+def _present(store: Store, layers: Iterable[Layer]) -> list[Layer]:
+    """The layers without the optional ones that the store lacks."""
+    return [one for one in layers if one.need != systemlist.OPTIONAL or _has(store, one)]
+
+
+def _has(store: Store, layer: Layer) -> bool:
+    try:
+        fd, _ = store.open("packages", layer.file_name)
+    except BootunionError:
+        return False
+    os.close(fd)
+    return True
 
 
 def _stems(store: Store) -> list[str]:
