@@ -58,7 +58,7 @@ def test_groff_has_no_warning(page: Path) -> None:
 def test_there_is_a_page_for_each_thing_that_is_specified() -> None:
     assert {page.name for page in PAGES} == {
         "bootunion.1", "bootunion.cmdline.7", "bootunion-package.5", "bootunion-list.5",
-        "bootunion-system.yaml.5", "bootunion-assemble.service.8",
+        "bootunion-system.yaml.5", "bootunion-assemble.service.8", "bootunion-helper.service.8",
     }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ _COMPONENTS = {
     "dracut": "The dracut module.",
     "mkinitcpio": "mkinitcpio's hooks.",
     "initramfs-tools": "The hook and scripts of initramfs-tools.",
-    "systemd": "bootunion-good.service, and its link in multi-user.target.",
+    "systemd": "bootunion-good.service, enabled, and the helper's units.",
     "man": "The man pages.",
     "completion": "Completion for bash, zsh and fish.",
 }
