@@ -22,7 +22,7 @@ sys.path.insert(0, str(scenario.TOP / "tests"))
 import helping
 from helping import System
 
-PACKAGES = roots.PACKAGES
+PACKAGES = ("systemd", "udev", "kmod", "python3", "python3-cryptography")
 CMDLINE = "quiet loglevel=3 systemd.unit=helper-attacks.service systemd.show_status=no"
 _BOOT_MODULES = ("virtio_pci", "virtio_blk", "ext4")
 # systemd and udev load these on the machine, as on any other.
