@@ -209,7 +209,9 @@ def test_words_that_are_none_are_refused(system: System) -> None:
                      b'{"schema":1,"list":"base","with":[],"without":[],"base":"/etc"}',
                      b'{"schema":1,"list":"/etc","with":[],"without":[]}'):  # fmt: skip
             assert code(say(system, data)) == "helper-request-invalid"
-        assert code(say(system, b" " * 100_000)) == "helper-request-invalid"
+        # What is cut off must not be taken for the whole.
+        cut = say(system, Request(with_=("nobodys",)).encode() + b" " * 100_000)
+        assert code(cut) == "helper-request-invalid"
         good = Request(with_=("tool",)).encode()
         with open("/dev/null") as null:
             answer = say(system, good, [null.fileno()] * 200)
@@ -270,7 +272,14 @@ def _says(talk: socket.socket, seconds: float) -> bool:
 
 def test_a_request_that_takes_too_long_is_ended(system: System) -> None:
     with serving(system, "--seconds=1", "--sleep=60", program=UNVERIFIED):
+        found = asked(system, with_=["tool"])
+        assert found == {"code": "helper-failed", "text": "the request took too long"}
+
+
+def test_a_request_that_does_not_end_is_killed(system: System) -> None:
+    with serving(system, "--seconds=1", "--sleep=60", "--deaf=1", program=UNVERIFIED) as server:
         assert refusal(system, with_=["tool"]) == "helper-failed"
+        wait_for(lambda: not children(server.pid))
 
 
 def test_a_request_that_crashes_takes_nobody_with_it(system: System) -> None:
@@ -410,9 +419,10 @@ def test_where_nobody_listens_is_said(system: System) -> None:
 
 def test_the_helper_is_started_by_its_socket_only() -> None:
     argv = [sys.executable, "-m", "bootunion.helper"]
-    for words in ([], ["--store=/x", "--path=/etc"], ["--store"]):
+    for words, said in (([], b"socket only"), (["--store=/x", "--path=/etc"], b"options are"),
+                        (["--store"], b"options are")):  # fmt: skip
         done = subprocess.run([*argv, *words], cwd=helping.TOP, capture_output=True, check=False)
-        assert done.returncode == 2 and done.stderr.startswith(b"bootunion-helper: ")
+        assert done.returncode == 2 and said in done.stderr
 
 
 def test_bounds_count_each_user() -> None:

@@ -56,12 +56,9 @@ def allowed(path: Path, name: str) -> bool:
             return False
         third_party = path.name == "signature.py" and top == "cryptography"
         return third_party or top in ("bootunion", *sys.stdlib_module_names)
-    if where[0] == "helper":
-        if name.startswith("bootunion.host") or top == "subprocess":
-            return False
-        return top in ("bootunion", *sys.stdlib_module_names)
-    if where[0] == "initrd":
-        if name.startswith(("bootunion.host", "bootunion.helper")) or top == "subprocess":
+    if where[0] in ("initrd", "helper"):
+        above = ("bootunion.host", *(("bootunion.helper",) if where[0] == "initrd" else ()))
+        if name.startswith(above) or top == "subprocess":
             return False
         pyudev = path.name == "device.py" and top == "pyudev"
         return pyudev or top in ("bootunion", *sys.stdlib_module_names)
