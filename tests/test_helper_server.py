@@ -277,7 +277,7 @@ def test_a_request_that_takes_too_long_is_ended(system: System) -> None:
 
 
 def test_a_request_that_does_not_end_is_killed(system: System) -> None:
-    with serving(system, "--seconds=1", "--sleep=60", "--deaf=1", program=UNVERIFIED) as server:
+    with serving(system, "--seconds=1", "--sleep=600", "--deaf=1", program=UNVERIFIED) as server:
         assert refusal(system, with_=["tool"]) == "helper-failed"
         wait_for(lambda: not children(server.pid))
 
