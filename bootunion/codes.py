@@ -123,6 +123,26 @@ CODES: dict[str, Code] = {
         "A file is larger than its kind may be, so it was not read.",
         "Replace it: no valid file of this kind is that large.",
     ),
+    "helper-busy": Code(
+        EXIT_FAILED,
+        "The helper serves as many requests at once as it may, in all or for this user.",
+        "Try again in a moment.",
+    ),
+    "helper-failed": Code(
+        EXIT_FAILED,
+        "The helper gave no tree and no reason that can be believed.",
+        "Read its words: `journalctl -u bootunion-helper`.",
+    ),
+    "helper-missing": Code(
+        EXIT_FAILED,
+        "Nobody listens at the helper's socket.",
+        "As root: `systemctl enable --now bootunion-helper.socket`.",
+    ),
+    "helper-request-invalid": Code(
+        EXIT_INPUT,
+        "The helper was asked for something that it does not do.",
+        "Name a list as NAME or NAME@GENERATION, packages as NAME, NAME=VERSION or by root hash.",
+    ),
     "hooks-conflict": Code(
         EXIT_INPUT,
         "A file that install-hooks would write or remove is not its own, or lies outside the root.",

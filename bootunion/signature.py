@@ -120,6 +120,15 @@ def verifies(public: bytes, signature: bytes, message: bytes) -> bool:
     return True
 
 
+def load() -> None:
+    """Load the verifier now: for a process whose children would each do so."""
+    from cryptography.exceptions import InvalidSignature  # noqa: F401, PLC0415
+    from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415
+
+    # Ed25519's base point (RFC 8032, section 5.1): the library loads its backend with the first.
+    ed25519.Ed25519PublicKey.from_public_bytes(b"\x58" + b"\x66" * 31)
+
+
 def generate() -> tuple[bytes, bytes]:
     """A new key pair: (private key as PEM in PKCS #8, public key of 32 raw bytes)."""
     from cryptography.hazmat.primitives import serialization  # noqa: PLC0415

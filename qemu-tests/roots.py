@@ -46,10 +46,10 @@ class Root(NamedTuple):
 HOST = Root("host", Path("/"))
 
 
-def make(suite: str) -> Root:
+def make(suite: str, packages: tuple[str, ...] = PACKAGES) -> Root:
     """A root of `suite` (bookworm, trixie, sid); needs root and mmdebstrap."""
     argv = ["mmdebstrap", "--mode=root", "--variant=minbase",
-            "--include=" + ",".join(PACKAGES + _ALSO.get(suite, ())),
+            "--include=" + ",".join(packages + _ALSO.get(suite, ())),
             # A frozen mirror's index says that it has expired.
             '--aptopt=Acquire::Check-Valid-Until "false"',
             *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in _NOT_NEEDED),

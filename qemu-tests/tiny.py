@@ -274,20 +274,26 @@ def _initrd(tiny: Tiny, tree: Path, release: str, closure: Path) -> None:
     (root / "init").write_text(_INITRAMFS_INIT)
     (root / "init").chmod(0o755)
     shutil.copytree(tiny.keys / "trust", root / "etc/bootunion/trust")
-    order: list[str] = []
-    for module in MODULES:
+    order = modules(tree, release, MODULES)
+    for file in order:
+        shutil.copy(file, root / "modules")
+    (root / "modules/order").write_text("".join(f"{file.name}\n" for file in order))
+    archive(root, tiny.initrd)
+
+
+def modules(tree: Path, release: str, names: Iterable[str]) -> list[Path]:
+    """The files of kernel modules, each after those that it needs."""
+    found: dict[Path, None] = {}
+    for name in names:
         said = subprocess.run(
-            ["/usr/sbin/modprobe", "-d", tree, "-S", release, "--show-depends", module],
+            ["/usr/sbin/modprobe", "-d", tree, "-S", release, "--show-depends", name],
             capture_output=True, text=True, check=True,
         ).stdout  # fmt: skip
         for line in said.splitlines():
             kind, _, path = line.partition(" ")
-            file = Path(path.strip())
-            if kind == "insmod" and file.name not in order:
-                shutil.copy(file, root / "modules")
-                order.append(file.name)
-    (root / "modules/order").write_text("\n".join(order) + "\n")
-    archive(root, tiny.initrd)
+            if kind == "insmod":
+                found[Path(path.strip())] = None
+    return list(found)
 
 
 def appended(initrd: Path, extra: Path, target: Path) -> Path:

@@ -60,7 +60,7 @@ def test_there_is_a_page_for_each_thing_that_is_specified() -> None:
     assert {page.name for page in PAGES} == {
         "bootunion.1", "bootunion.cmdline.7", "bootunion-package.5", "bootunion-list.5",
         "bootunion-system.yaml.5", "bootunion-assemble.service.8", "bootunion-users.yaml.5",
-        "bootunion-root@.service.8",
+        "bootunion-root@.service.8", "bootunion-helper.service.8",
     }  # fmt: skip
 
 

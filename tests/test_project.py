@@ -51,13 +51,14 @@ def imports(path: Path) -> set[str]:
 def allowed(path: Path, name: str) -> bool:
     top = name.partition(".")[0]
     where = path.relative_to(TOP / "bootunion").parts
-    if where[0] not in ("initrd", "host"):  # the model
-        if name.startswith(("bootunion.initrd", "bootunion.host")):
+    if where[0] not in ("initrd", "helper", "host"):  # the model
+        if name.startswith(("bootunion.initrd", "bootunion.helper", "bootunion.host")):
             return False
         third_party = path.name == "signature.py" and top == "cryptography"
         return third_party or top in ("bootunion", *sys.stdlib_module_names)
-    if where[0] == "initrd":
-        if name.startswith("bootunion.host") or top == "subprocess":
+    if where[0] in ("initrd", "helper"):
+        above = ("bootunion.host", *(("bootunion.helper",) if where[0] == "initrd" else ()))
+        if name.startswith(above) or top == "subprocess":
             return False
         pyudev = path.name == "device.py" and top == "pyudev"
         return pyudev or top in ("bootunion", *sys.stdlib_module_names)
@@ -78,6 +79,11 @@ def test_import_rule_would_notice() -> None:
     assert not allowed(TOP / "bootunion/plan.py", "bootunion.host.run")
     assert not allowed(TOP / "bootunion/checks/entry.py", "bootunion.host.run")
     assert not allowed(TOP / "bootunion/initrd/agent.py", "subprocess")
+    assert not allowed(TOP / "bootunion/initrd/agent.py", "bootunion.helper.server")
+    assert not allowed(TOP / "bootunion/plan.py", "bootunion.helper.policy")
+    for name in ("subprocess", "bootunion.host.store", "zstandard"):
+        assert not allowed(TOP / "bootunion/helper/server.py", name)
+    assert allowed(TOP / "bootunion/helper/server.py", "bootunion.initrd.store")
     assert allowed(TOP / "bootunion/signature.py", "cryptography.exceptions")
 
 

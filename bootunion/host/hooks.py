@@ -84,7 +84,8 @@ _SIGNS = {
     # How people log in is changed on request only.
     "login": (),
 }
-# Installed with their links, so that nothing has to be enabled; templates and the like have none.
+# Installed with its unit, so that nothing has to be enabled: on a machine that was not booted from
+# a list this one does nothing. What serves others is enabled by a person.
 _WANTED = {"bootunion-good.service": "multi-user.target"}
 _SYSTEM_PYTHON = "/usr/bin/python3"
 _STARTS = re.compile(rb"(?:/usr/bin/)?python3((?: -[A-Za-z]+)* -m bootunion\.)")

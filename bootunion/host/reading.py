@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from bootunion import dsse, manifest, systemlist, trust
-from bootunion.dsse import Envelope
+from bootunion import systemlist, trust
 from bootunion.errors import BootunionError
 from bootunion.manifest import Manifest
+from bootunion.opening import open_list, open_manifest
 from bootunion.systemlist import Layer, SystemList
 
 from .store import Store
+
+__all__ = ["open_list", "open_manifest", "read_list", "read_manifest", "signed_manifest"]
 
 
 def read_list(
@@ -25,18 +27,6 @@ def read_list(
     return system, signers
 
 
-def open_list(
-    data: bytes, trusted: trust.Trust, *, subject: str
-) -> tuple[SystemList, tuple[str, ...]]:
-    """The list in an envelope's bytes and its signers' key ids; where it lies is not checked.
-
-    Raises BootunionError as the agent would.
-    """
-    envelope = dsse.decode(data, subject=subject)
-    payload, signers = trust.open_envelope(trusted, trust.ROLE_LIST, envelope, subject=subject)
-    return systemlist.decode(payload, subject=subject), signers
-
-
 def read_manifest(store: Store, trusted: trust.Trust, layer: Layer) -> Manifest:
     """The manifest of a layer, checked against its signature and the list."""
     described = signed_manifest(store, trusted, layer.stem)
@@ -49,11 +39,3 @@ def read_manifest(store: Store, trusted: trust.Trust, layer: Layer) -> Manifest:
 def signed_manifest(store: Store, trusted: trust.Trust, stem: str) -> Manifest:
     """The manifest stored for `stem`, checked against its signature and its name."""
     return open_manifest(store.envelope(stem), trusted, stem)
-
-
-def open_manifest(envelope: Envelope, trusted: trust.Trust, stem: str) -> Manifest:
-    """The manifest in an envelope, checked as `signed_manifest` does."""
-    payload, _ = trust.open_envelope(trusted, trust.ROLE_PACKAGE, envelope, subject=stem)
-    described = manifest.decode(payload, subject=stem)
-    manifest.check_stem(described, stem)
-    return described

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -13,6 +14,7 @@ UUID_PREFIX = "BOOTUNION-"
 
 _CONTROL = "/dev/mapper/control"
 _IOCTL = 0xC138FD00  # _IOWR(DM_IOCTL 0xfd, nr, struct dm_ioctl of 312 = 0x138 bytes)
+_LIST_DEVICES = 2
 _CREATE = 3
 _REMOVE = 4
 _SUSPEND = 6  # without DM_SUSPEND_FLAG it resumes
@@ -31,6 +33,8 @@ _TARGET = struct.Struct("<QQiI16s")
 _VERSION = (4, 0, 0)
 _SECTOR = 512
 _ANSWER = 1 << 16  # bytes: a verity table with its salt and root hash has about 250
+_LISTED = struct.Struct("<QI")  # struct dm_name_list: device number, offset of the next one
+_NAMES = 1 << 20  # bytes: a device of ours has about 50
 
 
 class Target(NamedTuple):
@@ -104,6 +108,29 @@ class Control:
             found.append(Target(first * _SECTOR, length * _SECTOR, kind, text))
             at = start + following  # counted from the first target (dm-ioctl.c, retrieve_status)
         return _node(answer), found
+
+    def names(self) -> list[str]:
+        """The names of all devices, whoever made them."""
+        answer = self._call(_LIST_DEVICES, "", data=bytes(_NAMES))
+        fields = _HEADER.unpack_from(answer)
+        size, at, flags = fields[3], fields[4], fields[7]
+        if flags & _BUFFER_FULL:
+            raise OSError(errno.EOVERFLOW, os.strerror(errno.EOVERFLOW), _CONTROL)
+        found: list[str] = []
+        while at + _LISTED.size < size:
+            number, following = _LISTED.unpack_from(answer, at)
+            if number:  # 0: there are none at all
+                name = bytes(answer[at + _LISTED.size : at + _LISTED.size + 128])
+                found.append(name.partition(b"\0")[0].decode(errors="replace"))
+            if not following:
+                break
+            at += following
+        return found
+
+    def remove_unused(self, name: str) -> None:
+        """Take a device away that nobody has open, and leave any other as it is."""
+        with contextlib.suppress(OSError):
+            self._call(_REMOVE, name)
 
     def remove(self, name: str) -> None:
         """Take a device away, at once or when its last user closes it."""

@@ -17,8 +17,8 @@ _COMPONENTS = {
     "dracut": "The dracut module.",
     "mkinitcpio": "mkinitcpio's hooks.",
     "initramfs-tools": "The hook and scripts of initramfs-tools.",
-    "systemd": "bootunion-good.service, with its link in multi-user.target, and "
-    "bootunion-root@.service.",
+    "systemd": "bootunion-good.service, with its link in multi-user.target, "
+    "bootunion-root@.service and the helper's units.",
     "login": "What pam_namespace runs at login, and its configuration; on request only.",
     "man": "The man pages.",
     "completion": "Completion for bash, zsh and fish.",

@@ -1,0 +1,89 @@
+"""Makes the detached tree that is handed to a client, in a process that ends with the request."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterable, Sequence
+
+from bootunion import process
+from bootunion.errors import BootunionError
+from bootunion.initrd import dm, mount
+from bootunion.initrd.process import ProcessExecutor
+from bootunion.initrd.store import Store
+from bootunion.operations import Operation
+from bootunion.systemlist import Layer
+
+_CLONE_NEWNS = 0x00020000  # linux/sched.h
+_CLONE_NEWUSER = 0x10000000
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def steps(layers: Sequence[Layer], directory: str) -> tuple[Operation, ...]:
+    """The operations that make the tree, in this process.
+
+    `directory` is an empty one of the helper's own. Raises BootunionError layers-too-many.
+    """
+    picks = [process.Pick(layer) for layer in layers]
+    process.check_count(picks)
+    # A directory of its own: removing one takes away what others have mounted there.
+    return process.for_handing_on(picks, workspace(directory, os.getpid()), trusted=False)
+
+
+def assemble(operations: Iterable[Operation], store: Store, directory: str) -> int:
+    """The detached tree (descriptor) that `steps` make: read-only, nosuid and nodev, for good.
+
+    This process has a mount and a user namespace of its own afterwards and is good for nothing but
+    handing the tree on. Raises BootunionError as the executor does.
+    """
+    executor = ProcessExecutor(store)
+    try:
+        _unshare(_CLONE_NEWNS)
+        mount.mount("", "/", "", mount.MS_REC | mount.MS_PRIVATE)
+        with executor:
+            executor.execute(operations)
+            return lock(executor.tree, directory)
+    except OSError as error:
+        text = f"the helper cannot have namespaces of its own: {error.strerror}"
+        raise BootunionError("kernel-call", text) from error
+
+
+def lock(tree: int, place: str) -> int:
+    """A clone of a detached mount whose attributes nobody can take off; `tree` is closed.
+
+    Whoever has a user namespace may clear nosuid and nodev of a mount in it, unless they were
+    locked. The kernel locks the attributes of mounts that are copied into the mount namespace of
+    another user namespace (fs/namespace.c, lock_mnt_tree), and a clone keeps that. Raises OSError.
+    """
+    mount.attach(tree, place)
+    os.close(tree)
+    _unshare(_CLONE_NEWUSER | _CLONE_NEWNS)
+    directory = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return mount.clone_tree(directory, place)
+    finally:
+        os.close(directory)
+
+
+def workspace(directory: str, pid: int) -> str:
+    """Where the process `pid` works."""
+    return f"{directory}/{pid}"
+
+
+def sweep() -> None:
+    """Take away the devices that nobody uses: a process that was killed may have left one.
+
+    Between the making of a device and its first user there is a moment in which nothing else would.
+    Whoever is in that moment now makes it again. Raises OSError.
+    """
+    with dm.Control() as control:
+        for name in control.names():
+            if name.startswith("bootunion-"):
+                control.remove_unused(name)
+
+
+def _unshare(flags: int) -> None:
+    if _libc.unshare(ctypes.c_int(flags)) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), "unshare")
