@@ -64,7 +64,7 @@ def console_login(running: machine.Machine, user: str, *allowed: str) -> dict[st
     running.type(PASSWORD)
     running.wait_for(rf"{user}@demo:", 120)
     running.type(f"python3 /var/lib/reach.py {' '.join(allowed)}")
-    found = running.wait_for(r"^\{.*\}", 120).group(0)
+    found = running.wait_for(r'\{"version.*\}', 120).group(0)
     running.wait_for(rf"{user}@demo:", 60)
     return dict(json.loads(found))
 

@@ -122,6 +122,8 @@ def prepare() -> None:
     words("gpasswd", "-a", "bob", "developers")
     TABLE.parent.mkdir(exist_ok=True)
     TABLE.write_text(ENTRIES)
+    # Debian has this one below /usr/lib: what is in /etc takes the whole file's place.
+    shutil.copy("/usr/lib/pam.d/systemd-user", "/etc/pam.d/systemd-user")
     for service in ("sshd", "login", "systemd-user"):
         with open(f"/etc/pam.d/{service}", "a") as file:
             file.write("@include bootunion-login\n")
