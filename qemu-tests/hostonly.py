@@ -88,7 +88,7 @@ def make(by: Builder, work: Path, qemu: machine.Qemu = machine.QEMU) -> Made:
     log = scenario.BUILD / f"{by.name}-hostonly-make.console"
     with machine.boot(by.kernel, by.initrd, CMDLINE, by.disk, log, qemu=qemu, more=more) as running:
         found = running.wait_for(r"MAKING root=overlay loaded=(\d+)", 400)
-        running.wait_for(f"^CMDLINE.* {CMDLINE}", 600)
+        running.wait_for(f"CMDLINE {CMDLINE}", 600)
         running.wait_for(r"^MADE \d+", 1800)
         status = running.end(60)
         said = running.console

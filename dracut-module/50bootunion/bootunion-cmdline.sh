@@ -3,6 +3,11 @@
 type getarg > /dev/null 2>&1 || . /lib/dracut-lib.sh
 
 if getarg bootunion= > /dev/null; then
+    # dracut 059 keeps the type and the options of the root of the machine that made a hostonly image.
+    # On one that ran from a list they are an overlay's, and root= names the store's device.
+    if grep -qs 'rootfstype=overlay' /etc/cmdline.d/95root-dev.conf; then
+        rm -f /etc/cmdline.d/95root-dev.conf
+    fi
     # Where the store is on a device of its own there need not be a root=: dracut must not stop.
     if [ -z "$root" ] && getarg bootunion.store= > /dev/null; then
         root=bootunion

@@ -8,6 +8,7 @@ their own, so that nothing is left mounted or running.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
@@ -76,13 +77,23 @@ class Root:
         for name, value in os.environ.items():
             if name.lower().endswith("_proxy"):
                 inside[name] = value
-        done = subprocess.run(
+        with (CACHE / "archives.lock").open("a") as turn:
+            if (
+                argv[0] == "apt-get"
+            ):  # it does not wait for another checkout's, which has the same cache
+                fcntl.flock(turn, fcntl.LOCK_EX)
+            done = self._enter(archives, argv, inside)
+        assert not check or done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
+        return done
+
+    def _enter(
+        self, archives: Path, argv: Sequence[str], inside: Mapping[str, str]
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", _ENTER, "sh",
              str(self.path), str(archives), *argv], env=inside,
             capture_output=True, text=True, check=False,
         )  # fmt: skip
-        assert not check or done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
-        return done
 
     def listing(self) -> dict[str, str]:
         """Each path with its mode and its content's digest; without what logs and caches hold."""
