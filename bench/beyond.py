@@ -89,9 +89,12 @@ def mkfs(image: Path, *words: str | Path, feed: Callable[[IO[bytes]], None] | No
     argv = [tool(), *PLAIN, *words]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as child:
         assert child.stdin is not None
-        if feed is not None:
-            feed(child.stdin)
-        child.stdin.close()
+        # mkfs.erofs ends at the end of the tar; the padding behind it may find no reader.
+        with contextlib.suppress(BrokenPipeError):
+            if feed is not None:
+                feed(child.stdin)
+        with contextlib.suppress(BrokenPipeError):
+            child.stdin.close()
     if child.returncode:
         raise subprocess.CalledProcessError(child.returncode, argv)
 
@@ -319,10 +322,11 @@ def _merged_image(packs: Set) -> list[Path]:
     target = packs.directory / "merged"
     if not target.exists():
         aside = target.with_suffix(".new")
-        # mkfs.erofs lets the first image that has a path win, as a list does: --check says so.
-        mkfs(aside, aside, *packs.images)
+        # mkfs.erofs lets the last image that has a path win, a list the first. The devices have
+        # to be given in the same order again.
+        mkfs(aside, aside, *packs.images[::-1])
         aside.rename(target)
-    return [target, *packs.images]
+    return [target, *packs.images[::-1]]
 
 
 def _indexed(packs: Set, data: list[Path]) -> list[Path]:

@@ -231,7 +231,7 @@ def best(rounds: Sequence[Result]) -> Result:
 
 def main() -> int:
     words = argparse.ArgumentParser()
-    words.add_argument("variants", nargs="*", default=list(VARIANTS), choices=[*VARIANTS, []])
+    words.add_argument("variants", nargs="*")
     words.add_argument("--rounds", type=int, default=3)
     given = words.parse_args()
     chosen = given.variants or list(VARIANTS)

@@ -7,6 +7,8 @@ import resource
 import subprocess
 from pathlib import Path
 
+import erofstools
+import pytest
 from composing import Shop, deb, needs_root
 
 from bootunion import plan as planning
@@ -198,6 +200,16 @@ printf -- '-----BEGIN OPENSSH PRIVATE KEY-----\\nb3BlbnNzaC1r\\n' >> /etc/blob""
     text = f"local: [{deb(tmp_path, 'leaking', postinst=script)}]\n"
     assert "/etc/blob" in shop.compose(text).refused("secret-found", 3)
     assert not shop.lists() and shop.whole()
+
+
+def test_every_package_of_a_list_has_the_format_that_is_asked_for(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    erofstools.put_first(monkeypatch, erofstools.directory())
+    done = shop.compose("format: erofs\n")
+    assert done.status == 0, done.err
+    assert {layer.image.format for layer in read(shop).layers} == {"erofs"}
+    assert shop.plan().status == 0
 
 
 def test_created_is_source_date_epoch(shop: Shop) -> None:

@@ -159,6 +159,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path, signer: 
         ("name: [", "is not YAML"),
         ("name: x\nsuites: a\npackages: []\n", "not a list"),
         ("name: x\nsuites: [a]\npackages: []\ntries: 101\n", "`tries` is above"),
+        ("name: x\nsuites: [a]\npackages: []\nformat: ext4\n", "`format` is not one"),
         ("name: x\nsuites: [a]\npackages: []\ncorruption: heal\n", "`corruption` is not one"),
         ("name: x\nsuites: [a]\npackages: []\ngood-when: [a b]\n", "not a systemd unit"),
     ],

@@ -160,11 +160,12 @@ def feed(
         popen(argv, stdin=subprocess.PIPE, stdout=said, stderr=said, env=env) as child,
     ):
         assert child.stdin is not None
-        try:
+        # The program said why, and its status tells; or it has read the end of the tar, and needs
+        # not the padding behind it.
+        with contextlib.suppress(BrokenPipeError):
             write(child.stdin)
+        with contextlib.suppress(BrokenPipeError):
             child.stdin.close()
-        except BrokenPipeError:
-            pass  # the program said why; its status tells
         status = child.wait()
         said.seek(0)
         words = said.read()
