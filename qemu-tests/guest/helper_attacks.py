@@ -66,11 +66,10 @@ def say(data: bytes) -> str:
 def left() -> list[str]:
     """Devices and mounts of packages that are there though nobody uses a tree."""
     found = []
-    for name in Path("/sys/block").glob("dm-*/dm/name"):
-        found.append(name.read_text().strip())
-    for name in Path("/sys/block").glob("loop*/loop/backing_file"):
-        with contextlib.suppress(OSError):
-            found.append(name.read_text().strip())
+    for pattern in ("dm-*/dm/name", "loop*/loop/backing_file"):
+        for name in Path("/sys/block").glob(pattern):
+            with contextlib.suppress(OSError):  # it is just going
+                found.append(name.read_text().strip())
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             for line in (process / "mountinfo").read_text().splitlines():

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bootunion import process
+from bootunion.errors import BootunionError
 from bootunion.operations import Operation
 from bootunion.process import View
 
@@ -56,11 +57,14 @@ def job(
 def _without_privileges(
     selected: Selected, view: View, search: Sequence[Place], reporter: Reporter
 ) -> entering.Job:
+    handed, why = _by_helper(selected, view)
+    if handed is not None:
+        return handed
     from . import fuse  # noqa: PLC0415 - of no use to root
 
     own = searching.user_store()
     _check(selected, search, own / "checked", reporter)
-    _say_weaker("there are neither privileges nor a helper")
+    _say_weaker(why)
     os.environ[VERIFICATION] = process.CHECKED
     view = view._replace(proc=True, carried=tuple(one for one in view.carried if one != "/proc"))
     return entering.Job(
@@ -68,6 +72,25 @@ def _without_privileges(
         user=True, processes=True,
         prepare=lambda: fuse.mount_all(selected.picks, search),
     )  # fmt: skip
+
+
+def _by_helper(selected: Selected, view: View) -> tuple[entering.Job | None, str]:
+    """The job where the helper mounts the packages; or None and why it does not."""
+    from . import handing  # noqa: PLC0415 - of no use to root
+
+    if not os.path.exists(handing.socket_path()):
+        return None, "there are neither privileges nor a helper"
+    united, view, groups = handing.united(selected, view)
+    try:
+        trees = handing.ask(selected.picks, groups)
+    except BootunionError as refusal:
+        # It knows the system's packages only; a person's own are mounted by themselves.
+        return None, f"the helper has not mounted them ({refusal})"
+    os.environ[VERIFICATION] = process.VERITY
+    workspace = searching.user_store() / "root"
+    steps = _steps(united, view, workspace, process.GIVEN)
+    steps = handing.placed(steps, str(workspace), trees)
+    return entering.Job(steps, user=True, processes=view.proc, prepare=lambda: trees), ""
 
 
 def _check(selected: Selected, search: Sequence[Place], memory: Path, reporter: Reporter) -> None:

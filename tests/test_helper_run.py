@@ -1,0 +1,61 @@
+"""`bootunion run` by an ordinary user, where the helper mounts the packages."""
+
+from collections.abc import Iterator
+
+import helping
+import pytest
+from composing import needs_root, run
+from helping import serving
+from test_run import USER, Room, room
+
+pytestmark = needs_root
+__all__ = ["room"]
+PROGRAM = str(helping.TOP / "tests/helper_unverified.py")
+SAY = (
+    "sh",
+    "-c",
+    "cat /usr/lib/demo/library; echo $BOOTUNION_VERIFICATION; id -u; cat /etc/demo 2>&1",
+)
+
+
+@pytest.fixture
+def system(room: Room) -> Iterator[helping.System]:
+    """The room's store as the system's, served."""
+    made = helping.System(room.desk.top, room.desk.store, {})
+    with serving(made, program=PROGRAM):
+        yield made
+
+
+def out(room: Room, system: helping.System, *words: object) -> str:
+    said = run(room.argv(*words, user=USER), HOME=str(room.home),
+               BOOTUNION_HELPER=str(system.socket))  # fmt: skip
+    assert said.status == 0, said.err
+    return said.out
+
+
+def test_two_versions_at_one_path_through_the_helper(
+    room: Room,
+    system: helping.System,
+) -> None:
+    for version, text in (("1", "one"), ("2", "two")):
+        found = out(room, system, "--with", f"libdemo={version}", "--", *SAY)
+        assert found.startswith(f"{text}\nverity\n{USER}\n")
+        assert found.endswith("\n1\n") == (version == "1")  # the other one has no such file
+    assert "has 1 packages" in (system.top / "log").read_text()
+
+
+def test_a_pure_root_through_the_helper(room: Room, system: helping.System) -> None:
+    room.box()
+    found = out(room, system, "--pure", "--with", "libdemo=1", "--with", "box", "--",
+                "sh", "-c", "cat /usr/lib/demo/library; ls /usr; pwd")  # fmt: skip
+    assert found.splitlines()[:3] == ["one", "bin", "lib"]
+
+
+def test_what_the_helper_does_not_mount_is_mounted_without_it(
+    room: Room,
+    system: helping.System,
+) -> None:
+    # For the helper this store is not believed: its keys are others.
+    with serving(system, f"--trust={room.desk.top}/none", program=PROGRAM):
+        found = out(room, system, "--with", "libdemo=1", "--", *SAY)
+        assert found == f"one\nchecked\n{USER}\n1\n"
