@@ -14,7 +14,7 @@ PROGRAM = str(helping.TOP / "tests/helper_unverified.py")
 SAY = (
     "sh",
     "-c",
-    "cat /usr/lib/demo/library; echo $BOOTUNION_VERIFICATION; id -u; cat /etc/demo 2>&1",
+    "cat /usr/lib/demo/library; echo $BOOTUNION_VERIFICATION; id -u; cat /etc/demo 2>&1; true",
 )
 
 
