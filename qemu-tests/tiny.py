@@ -274,8 +274,14 @@ def _initrd(tiny: Tiny, tree: Path, release: str, closure: Path) -> None:
     (root / "init").write_text(_INITRAMFS_INIT)
     (root / "init").chmod(0o755)
     shutil.copytree(tiny.keys / "trust", root / "etc/bootunion/trust")
+    install_modules(tree, release, root / "modules", MODULES)
+    archive(root, tiny.initrd)
+
+
+def install_modules(tree: Path, release: str, target: Path, modules: Iterable[str]) -> None:
+    """Kernel modules and what they need, and the file `order` that says how to load them."""
     order: list[str] = []
-    for module in MODULES:
+    for module in modules:
         said = subprocess.run(
             ["/usr/sbin/modprobe", "-d", tree, "-S", release, "--show-depends", module],
             capture_output=True, text=True, check=True,
@@ -284,10 +290,9 @@ def _initrd(tiny: Tiny, tree: Path, release: str, closure: Path) -> None:
             kind, _, path = line.partition(" ")
             file = Path(path.strip())
             if kind == "insmod" and file.name not in order:
-                shutil.copy(file, root / "modules")
+                shutil.copy(file, target)
                 order.append(file.name)
-    (root / "modules/order").write_text("\n".join(order) + "\n")
-    archive(root, tiny.initrd)
+    (target / "order").write_text("\n".join(order) + "\n")
 
 
 def appended(initrd: Path, extra: Path, target: Path) -> Path:
