@@ -5,9 +5,9 @@
 
 Each measurement is one boot of Debian's stock kernel in QEMU (bench/guest/init). With the clock
 `icount` there is one processor, and the guest's clock counts its instructions, a nanosecond each:
-what is measured repeats, whatever else the host does. `wall` is two processors and the host's clock.
-The disk is a pmem device, which is read and written without waiting, and packages are read into the
-page cache first: the guest is never idle, which is what would make its clock run ahead.
+what is measured repeats, whatever else the host does. `wall` is two processors and the host's
+clock. The disk is a pmem device, which is read and written without waiting, and packages are read
+into the page cache first: the guest is never idle, which is what would make its clock run ahead.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ def arguments(guest: Guest, disk: Path, how: str, name: str, clock: str) -> list
     accelerator, processors, more = timing[clock]
     os.truncate(disk, size)
     return [
-        "nice", "qemu-system-x86_64", "-accel", accelerator, *more, "-smp", processors,
+        # RDRAND: without it the first to ask for random bytes waits a second for them.
+        "nice", "qemu-system-x86_64", "-cpu", "qemu64,+rdrand", "-accel", accelerator, *more,
+        "-smp", processors,
         "-machine", "pc,nvdimm=on", "-m", f"{_MEMORY}M,slots=2,maxmem=16G",
         "-object", f"memory-backend-file,id=disk,share=off,mem-path={disk},size={size}",
         "-device", "nvdimm,id=pmem,memdev=disk",

@@ -1,4 +1,4 @@
-"""The machine that measures: Debian's stock kernel and an initramfs with everything that is compared."""
+"""The machine that measures: Debian's stock kernel, an initramfs with all that is compared."""
 
 from __future__ import annotations
 

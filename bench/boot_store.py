@@ -1,9 +1,8 @@
-"""Disks with lists of N real packages, and with one squashfs of the same tree: kept in the cache."""
+"""Disks with lists of N real packages, or one squashfs of the same tree: kept in the cache."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from bootunion.host.store import Store
 from bootunion.systemlist import Layer, SystemList
 
 sys.path.append(str(packages.TOP / "qemu-tests"))
-import machine  # noqa: E402
+import machine
 
 SIZES = (10, 50, 150, 300, 499)
 POINTS = ("pkgs", "proc", "sys", "dev", "run", "tmp")
@@ -100,9 +99,8 @@ def make() -> Disks:
 def _line(layer: Layer) -> str:
     """A layer as bench/floor.c reads it."""
     image = layer.image
-    return (
-        f"{layer.file_name} {image.size} {image.data_blocks} {image.root_hash} {image.salt or '-'}\n"
-    )
+    words = (layer.file_name, image.size, image.data_blocks, image.root_hash, image.salt or "-")
+    return " ".join(map(str, words)) + "\n"
 
 
 def _mount_points(disks: Disks, signer: Signer) -> Layer:
@@ -130,7 +128,7 @@ def _single(disks: Disks, size: int, disk: Path) -> None:
         steps = plan.for_namespace(system, str(work / "union"), upper="", verity=False)
 
         def pack(root: Path) -> None:
-            # sqfstar's options without those that mksquashfs lacks: the same images but for one root.
+            # sqfstar's options but those that mksquashfs lacks.
             options = reproducible.SQUASHFS_OPTIONS
             options = options[: options.index("-root-mode")]
             argv = ["mksquashfs", str(root), str(target), *options, "-quiet", "-no-progress"]
@@ -145,4 +143,4 @@ def _single(disks: Disks, size: int, disk: Path) -> None:
         (work / "tree/bench" / system.name).write_text(line)
         aside = work / "disk.img"
         machine.store_disk(work / "tree", aside)
-        os.rename(aside, disk)
+        aside.rename(disk)
