@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import NoReturn
 
 from .errors import BootunionError
+
+TYPE_CHECKING = False  # see `values`
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 MAX_DEPTH = 16
 """Deepest nesting of any bootunion document, with room to grow (the deepest today is 4)."""

@@ -11,7 +11,7 @@ together: what one makes (a loop device, a verity device, a mount) the next one 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from .values import NamedTuple
 
 
 class PrepareWorkspace(NamedTuple):

@@ -7,11 +7,11 @@ white space, no control character, no leading dot or dash can occur.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from . import verity
 from .errors import BootunionError
 from .fields import Fields
+from .values import NamedTuple
 
 MANIFEST_SUFFIX = ".json"
 CONTENTS_SUFFIX = ".contents"

@@ -38,10 +38,12 @@ SCRIPTS = ("bootunion-run", "bootunion-stop", "bootunion-emergency")
 UNIT = "/usr/lib/systemd/system/bootunion-assemble.service"
 """Runs the agent where the initramfs has systemd; the generator's hook links who requires it."""
 
-# What it ends with is written by then. Taking the interpreter apart would cost each boot more than
+# Garbage in cycles is never looked for: there is next to none and the process is short. What it
+# ends with is written by then, and taking the interpreter apart would cost each boot more than
 # reading and checking a list (docs/measurements.md).
 _ENTRY_TEXT = f"""\
-import os, sys
+import gc, os, sys
+gc.disable()
 sys.path.append("{AGENT_DIRECTORY}")
 from bootunion.initrd.agent import main
 status = main(sys.argv[1:])

@@ -10,14 +10,18 @@ import errno
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import ClassVar, NamedTuple
 
 from bootunion import operations as op
 from bootunion import verity
 from bootunion.errors import BootunionError
+from bootunion.values import NamedTuple
 
 from . import dm, loop, mount, openat2
 from .store import Store
+
+TYPE_CHECKING = False  # see `values`
+if TYPE_CHECKING:
+    from typing import ClassVar
 
 # Overlay features that would let attributes inside a layer send reads elsewhere.
 _SAFE = {"metacopy": "off", "redirect_dir": "nofollow", "index": "off", "xino": "off"}
