@@ -20,6 +20,8 @@ EROFS = "erofs"
 FORMATS = (SQUASHFS, EROFS)
 """Images' formats, by the kernel's names of the file systems. A file's suffix is its format's."""
 
+MAX_SIZE = verity.file_size(verity.MAX_DATA_BLOCKS)  # bytes of an image file
+
 # Debian and Arch names and versions fit. A Debian version's epoch colon is allowed; file names
 # and overlay's option string never see it, because `file_stem` percent-encodes it.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_@-]{0,127}\Z")
@@ -71,7 +73,7 @@ class Image(NamedTuple):
         The kernel is handed these numbers: they are bounded here, before it sees them.
         """
         kind = fields.choice("format", FORMATS)
-        size = fields.integer("size", 1, verity.file_size(verity.MAX_DATA_BLOCKS))
+        size = fields.integer("size", 1, MAX_SIZE)
         data_blocks = fields.integer("data_blocks", 1, verity.MAX_DATA_BLOCKS)
         for key in ("data_block_size", "hash_block_size"):
             fields.integer(key, verity.BLOCK_SIZE, verity.BLOCK_SIZE)
