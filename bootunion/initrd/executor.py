@@ -58,6 +58,9 @@ class Executor:
         self._mounts: dict[int, int] = {}
         self._attached: set[int] = set()
         self._verity: dict[int, str] = {}
+        # Opened once, not once for each layer.
+        self._loop: loop.Control | None = None
+        self._mapper: dm.Control | None = None
         self._workspace = ""
         self.interface = ""
         self.left_out: dict[int, BootunionError] = {}
@@ -120,7 +123,9 @@ class Executor:
             if size != todo.size:
                 text = f"has {size} bytes, the list says {todo.size}"
                 raise BootunionError("file-changed", text, subject=todo.file)
-            device, path = loop.attach(image, size, todo.file)
+            if self._loop is None:
+                self._loop = self._close.enter_context(loop.Control())
+            device, path = self._loop.attach(image, size, todo.file)
         finally:
             os.close(image)
         # Held until the verity device or the mount holds it: then it clears itself.
@@ -134,8 +139,10 @@ class Executor:
             options=verity.CORRUPTION_OPTIONS[todo.corruption],
         )  # fmt: skip
         size = todo.data_blocks * verity.BLOCK_SIZE
-        with dm.Control() as control:
-            path = control.create(name, f"{dm.UUID_PREFIX}{todo.root_hash}", "verity", table, size)
+        if self._mapper is None:
+            self._mapper = self._close.enter_context(dm.Control())
+        uuid = f"{dm.UUID_PREFIX}{todo.root_hash}"
+        path = self._mapper.create(name, uuid, "verity", table, size)
         self._undo.callback(_quietly, _remove_verity, name)
         self._verity[todo.layer] = name
         self._devices[todo.layer] = path
