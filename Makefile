@@ -1,5 +1,5 @@
 # The two commands of the README; each does all of its own set-up.
-.PHONY: demo test quick setup fuzz packages-test union union-walk bench-plan matrix
+.PHONY: demo test quick setup fuzz packages-test union union-walk bench bench-plan matrix
 
 # Mounting, composing and the tests of them need root.
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo )
@@ -37,6 +37,15 @@ union: setup
 
 union-walk: setup
 	@$(AS_ROOT).venv/bin/python bench/union.py
+
+# How long a root of 10 to 499 packages takes to make: the agent, a C program that makes the same calls, a
+# shell hook, one squashfs; guest instructions, then the clock of two processors (docs/measurements.md). Two
+# hours. BENCH: words for bench/boot.py. The first time it downloads and imports 500 packages.
+bench: setup
+	@scripts/setup.sh bench
+	@$(AS_ROOT).venv/bin/python bench/boot.py --runs 3 $(BENCH)
+	@$(AS_ROOT).venv/bin/python bench/boot.py --clock wall --runs 3 $(BENCH)
+	@.venv/bin/python bench/boot_table.py
 
 # Time and memory of `bootunion plan` for 500 and 2,000 packages.
 bench-plan: setup

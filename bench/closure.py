@@ -18,8 +18,7 @@ from bootunion.host import closure
 
 PARTS = {
     "interpreter": ("usr/bin/",),
-    "libcrypto, libssl": ("libcrypto", "libssl", "ossl-modules"),
-    "cryptography and cffi": ("agent/cryptography", "agent/_cffi"),
+    "libcrypto": ("libcrypto",),
     "C library, loader, libm, libgcc": ("libc.so", "ld-linux", "libm.so", "libgcc"),
     "other libraries": ("/libz", "/liblzma", "/libbz2", "/libexpat", "/libffi", "/libudev"),
     "standard library, shared objects": ("lib-dynload",),

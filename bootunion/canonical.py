@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import NoReturn
 
 from .errors import BootunionError
+
+TYPE_CHECKING = False  # see `values`
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 MAX_DEPTH = 16
 """Deepest nesting of any bootunion document, with room to grow (the deepest today is 4)."""
@@ -35,26 +38,32 @@ def decode(data: bytes, *, subject: str, code: str = "json-invalid") -> object:
     """
     try:
         value: object = _DECODER.decode(data.decode("utf-8"))
-        _check_depth(value)
+        _check(value)
     except (ValueError, RecursionError) as error:
         # UnicodeDecodeError and JSONDecodeError are ValueErrors; their text names the position.
         raise BootunionError(code, f"not strict JSON: {error}", subject=subject) from None
     return value
 
 
-def _check_depth(value: object, depth: int = 1) -> None:
+def _check(value: object, depth: int = 1) -> None:
     # After the parser, whose C scanner stops runaway nesting with a RecursionError: walking the
-    # few values costs less at boot than looking at each character beforehand.
+    # few values costs less at boot than looking at each character or integer on the way.
     if isinstance(value, dict):
         inner: Iterable[object] = value.values()
     elif isinstance(value, list):
         inner = value
     else:
-        return
+        inner = (value,)
+        depth = 0
     if depth > MAX_DEPTH:
         raise ValueError(f"nested deeper than {MAX_DEPTH}")
     for item in inner:
-        _check_depth(item, depth + 1)
+        kind = type(item)
+        if kind is int:
+            if not -MAX_INTEGER <= item <= MAX_INTEGER:  # type: ignore[operator]
+                raise ValueError("an integer beyond 64 bits")
+        elif kind is dict or kind is list:
+            _check(item, depth + 1)
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -64,22 +73,12 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return result
 
 
-def _integer(text: str) -> int:
-    if len(text) > 20:
-        raise ValueError("an integer beyond 64 bits")
-    value = int(text)
-    if abs(value) > MAX_INTEGER:
-        raise ValueError("an integer beyond 64 bits")
-    return value
-
-
 def _no_float(text: str) -> NoReturn:
     raise ValueError(f"{text[:20]} is not an integer")
 
 
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_unique,
-    parse_int=_integer,
     parse_float=_no_float,
     parse_constant=_no_float,
 )

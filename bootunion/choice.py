@@ -20,11 +20,11 @@ being counted would be tried for ever.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from .errors import BootunionError
 from .state import State
 from .systemlist import SystemList
+from .values import NamedTuple
 
 MAX_CANDIDATES = 16
 """Generations looked at in one boot: a store full of bad lists must not keep a machine busy."""

@@ -6,10 +6,10 @@ docs/kernel-command-line.md describes each parameter for people.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from . import systemlist
 from .errors import BootunionError
+from .values import NamedTuple
 
 HALT = "halt"
 POWEROFF = "poweroff"

@@ -6,7 +6,7 @@ renamed; a new cause gets a new code. docs/errors.md is made from this table.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from .values import NamedTuple
 
 # Exit statuses of the command line. One per kind of trouble, so that a pipeline can tell
 # "your input is wrong" from "the package is not what was signed" without reading text.

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import NamedTuple
 
 from . import canonical
 from .errors import BootunionError
 from .fields import HEX_DIGEST, Fields
+from .values import NamedTuple
 
 MAX_SIGNATURES = 64
 _ED25519_SIZE = 64

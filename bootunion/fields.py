@@ -7,7 +7,7 @@ newer field is never silently ignored.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from .errors import BootunionError
 
@@ -36,14 +36,18 @@ class Fields:
     def take(self, key: str, default: object = _MISSING) -> object:
         """The raw value of `key`."""
         value = self._left.pop(key, default)
+        self._there(value, key)
+        return value
+
+    def _there(self, value: object, key: str) -> None:
         if value is _MISSING:
             raise self.wrong("is missing", key)
-        return value
 
     def text(self, key: str, *, pattern: re.Pattern[str] | None = None, limit: int = 256) -> str:
         """A string of at most `limit` characters that `pattern` matches from its start."""
-        value = self.take(key)
+        value = self._left.pop(key, _MISSING)
         if not isinstance(value, str) or len(value) > limit:
+            self._there(value, key)
             raise self.wrong(f"is not a string of at most {limit} characters", key)
         if pattern is not None and pattern.match(value) is None:
             raise self.wrong(f"has the impossible value {value[:80]!r}", key)
@@ -55,18 +59,24 @@ class Fields:
 
     def integer(self, key: str, low: int, high: int) -> int:
         """A whole number from `low` to `high`, both included."""
-        value = self.take(key)
+        value = self._left.pop(key, _MISSING)
         # bool is an int in Python; true is not a number in JSON.
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        if (
+            not isinstance(value, int)
+            or value is True
+            or value is False
+            or not low <= value <= high
+        ):
+            self._there(value, key)
             raise self.wrong(f"is not a whole number from {low} to {high}", key)
         return value
 
-    def choice(self, key: str, choices: Iterable[str]) -> str:
+    def choice(self, key: str, choices: Collection[str]) -> str:
         """One of the strings of `choices`."""
-        value = self.take(key)
-        allowed = tuple(choices)
-        if not isinstance(value, str) or value not in allowed:
-            raise self.wrong(f"is not one of: {', '.join(allowed)}", key)
+        value = self._left.pop(key, _MISSING)
+        if not isinstance(value, str) or value not in choices:
+            self._there(value, key)
+            raise self.wrong(f"is not one of: {', '.join(choices)}", key)
         return value
 
     def objects(self, key: str, most: int) -> list[Fields]:

@@ -11,7 +11,7 @@ together: what one makes (a loop device, a verity device, a mount) the next one 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from .values import NamedTuple
 
 
 class PrepareWorkspace(NamedTuple):
@@ -276,7 +276,14 @@ Operation = (
 )
 
 
+_step_names: dict[type, str] = {}
+
+
 def step_name(operation: Operation) -> str:
     """The operation's name as it stands in `boot.json`: "attach-loop", "create-verity" …"""
-    name = type(operation).__name__
-    return "".join(f"-{char.lower()}" if char.isupper() else char for char in name)[1:]
+    kind = type(operation)
+    if kind not in _step_names:
+        name = kind.__name__
+        spelt = "".join(f"-{char.lower()}" if char.isupper() else char for char in name)
+        _step_names[kind] = spelt[1:]
+    return _step_names[kind]

@@ -7,11 +7,11 @@ white space, no control character, no leading dot or dash can occur.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from . import verity
 from .errors import BootunionError
 from .fields import Fields
+from .values import NamedTuple
 
 MANIFEST_SUFFIX = ".json"
 CONTENTS_SUFFIX = ".contents"
@@ -19,6 +19,8 @@ SQUASHFS = "squashfs"
 EROFS = "erofs"
 FORMATS = (SQUASHFS, EROFS)
 """Images' formats, by the kernel's names of the file systems. A file's suffix is its format's."""
+
+MAX_SIZE = verity.file_size(verity.MAX_DATA_BLOCKS)  # bytes of an image file
 
 # Debian and Arch names and versions fit. A Debian version's epoch colon is allowed; file names
 # and overlay's option string never see it, because `file_stem` percent-encodes it.
@@ -71,7 +73,7 @@ class Image(NamedTuple):
         The kernel is handed these numbers: they are bounded here, before it sees them.
         """
         kind = fields.choice("format", FORMATS)
-        size = fields.integer("size", 1, verity.file_size(verity.MAX_DATA_BLOCKS))
+        size = fields.integer("size", 1, MAX_SIZE)
         data_blocks = fields.integer("data_blocks", 1, verity.MAX_DATA_BLOCKS)
         for key in ("data_block_size", "hash_block_size"):
             fields.integer(key, verity.BLOCK_SIZE, verity.BLOCK_SIZE)

@@ -6,13 +6,12 @@ unions in a namespace call `for_namespace`. Everything here is values in, values
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from . import operations as op
 from . import package
 from .errors import BootunionError
 from .operations import Operation
 from .systemlist import OPTIONAL, UPPER_NONE, UPPER_VOLATILE, SystemList
+from .values import NamedTuple
 
 STORE_MOUNT_POINT = "/pkgs"
 

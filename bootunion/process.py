@@ -8,12 +8,12 @@ Values in, values out; `initrd.process` carries them out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from . import operations as op
 from .errors import BootunionError
 from .operations import Operation
 from .systemlist import MAX_LAYERS, Layer
+from .values import NamedTuple
 
 # What the machine and its users keep: programs come from packages, these from the caller's root.
 CARRIED = ("/dev", "/sys", "/run", "/var", "/home", "/root", "/srv", "/mnt", "/media",

@@ -1,7 +1,8 @@
-"""Ed25519 by the `cryptography` package: the only module that imports it.
+"""Ed25519 by OpenSSL: checked by the libcrypto that Python is linked to (`libcrypto`), made by the
+`cryptography` package, which no other module imports.
 
 It is imported inside the functions, because loading it takes longer than everything else that
-the agent does before the first mount (docs/measurements.md).
+the agent does before the first mount (docs/adr/0011).
 
 Keys are PEM. A public key's id is the SHA-256 of its DER SubjectPublicKeyInfo, in hex, so an id
 can be had with openssl alone: `openssl pkey -pubin -outform DER -in key.pub | sha256sum`.
@@ -110,6 +111,20 @@ def verifies(public: bytes, signature: bytes, message: bytes) -> bool:
         return False
     if int.from_bytes(signature[32:], "little") >= _ORDER:
         return False
+    from . import libcrypto  # noqa: PLC0415 - most commands check no signature
+
+    try:
+        return libcrypto.verify(public, signature, message)
+    except libcrypto.UnavailableError:
+        return cryptography_verifies(public, signature, message)
+
+
+def cryptography_verifies(public: bytes, signature: bytes, message: bytes) -> bool:
+    """What `cryptography` says, without the policy: OpenSSL's equation as well.
+
+    For a Python that is linked to no libcrypto; one verdict with `libcrypto.verify` on every vector
+    of tests/test_trust_ed25519.py.
+    """
     from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415
 

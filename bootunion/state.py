@@ -7,11 +7,11 @@ protection and no stronger: docs/threat-model.md says what that means.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from . import canonical
 from .fields import Fields
 from .systemlist import MAX_GENERATION, MAX_TIME
+from .values import NamedTuple
 
 SCHEMA = 1
 MAX_SIZE = 1 << 16

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from . import canonical, package
 from .errors import BootunionError
 from .fields import HEX_DIGEST, Fields
 from .package import Image
+from .values import NamedTuple
 
 SCHEMA = 1
 PAYLOAD_TYPE = "application/vnd.bootunion.list+json"

@@ -43,11 +43,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from . import canonical, dsse, manifest, published, signature, systemlist
 from .errors import BootunionError
 from .fields import HEX_DIGEST, Fields
+from .values import NamedTuple
 
 SCHEMA = 2
 FILE_NAME = "trust.json"

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+
+from .values import NamedTuple
 
 BLOCK_SIZE = 4096
 """Bytes in a data block and in a hash block; the only size that bootunion uses."""

@@ -274,11 +274,16 @@ def _initrd(tiny: Tiny, tree: Path, release: str, closure: Path) -> None:
     (root / "init").write_text(_INITRAMFS_INIT)
     (root / "init").chmod(0o755)
     shutil.copytree(tiny.keys / "trust", root / "etc/bootunion/trust")
-    order = modules(tree, release, MODULES)
-    for file in order:
-        shutil.copy(file, root / "modules")
-    (root / "modules/order").write_text("".join(f"{file.name}\n" for file in order))
+    install_modules(tree, release, root / "modules", MODULES)
     archive(root, tiny.initrd)
+
+
+def install_modules(tree: Path, release: str, target: Path, names: Iterable[str]) -> None:
+    """Kernel modules and what they need, and the file `order` that says how to load them."""
+    order = modules(tree, release, names)
+    for file in order:
+        shutil.copy(file, target)
+    (target / "order").write_text("".join(f"{file.name}\n" for file in order))
 
 
 def modules(tree: Path, release: str, names: Iterable[str]) -> list[Path]:

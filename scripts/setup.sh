@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what bootunion's demo and tests need on Debian 12: packages through apt-get, then a
 # virtual environment with locked versions. Does nothing where everything is there. With the word
-# `packages` also what builds packages for Debian, Arch and RPM.
+# `packages` also what builds packages for Debian, Arch and RPM, with `bench` what `make bench` needs.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -15,6 +15,7 @@ if [ "${1:-}" = packages ]; then
         pybuild-plugin-pyproject python3-all python3-click python3-hatchling python3-pyroute2
         python3-rich python3-yaml python3-zstandard rpm rpmlint"
 fi
+[ "${1:-}" != bench ] || packages="$packages libc6-dev dash"
 
 missing=""
 for package in $packages; do
@@ -38,4 +39,9 @@ if ! cmp -s requirements.lock "$stamp"; then
     .venv/bin/pip install --quiet --disable-pip-version-check -r requirements.lock
     .venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
     cp requirements.lock "$stamp"
+fi
+
+# What the lock does not have: nobody but the benchmark draws.
+if [ "${1:-}" = bench ] && ! .venv/bin/python -c 'import matplotlib' 2> /dev/null; then
+    .venv/bin/pip install --quiet --disable-pip-version-check 'matplotlib>=3.8'
 fi

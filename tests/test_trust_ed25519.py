@@ -3,6 +3,8 @@
 The odd encodings are worked out here by plain curve arithmetic, not copied from a table.
 """
 
+import _hashlib
+import ctypes
 import json
 import subprocess
 import sys
@@ -18,7 +20,7 @@ from edwards import BASE, ORDER, P, Point, multiply
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bootunion import signature
+from bootunion import libcrypto, signature
 from bootunion.errors import BootunionError
 
 TOP = Path(__file__).resolve().parents[1]
@@ -200,29 +202,46 @@ _ODD_POINTS = ("R of small order", "R not canonical", "A of small order", "A not
 def test_openssl_is_not_asked_about_what_is_odd(monkeypatch: pytest.MonkeyPatch) -> None:
     right = VECTORS[0]
     odd = [one for one in VECTORS if one.kind.startswith(("S ", *_ODD_POINTS))]
-    monkeypatch.setitem(sys.modules, "cryptography.exceptions", None)
-    with pytest.raises(ImportError):  # for what is not odd it would be
+
+    def asked(*_: bytes) -> bool:
+        raise AssertionError
+
+    monkeypatch.setattr(libcrypto, "verify", asked)
+    with pytest.raises(AssertionError):  # for what is not odd it would be
         ours(right.public, right.signature, right.message)
     assert not any(ours(one.public, one.signature, one.message) for one in odd)
     assert not ours(right.public, right.signature + b"\0", right.message)
 
 
-_DEBIAN = "/usr/bin/python3"
 _ASK = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-from bootunion import signature
+from bootunion import libcrypto, signature
+def refuse(*_):
+    raise libcrypto.UnavailableError
+if sys.argv[2] == "cryptography":
+    libcrypto.verify = refuse
+else:
+    signature.cryptography_verifies = None
 found = json.load(sys.stdin)
 print(json.dumps([signature.verifies(*map(bytes.fromhex, one)) for one in found]))
 """
 
+# Debian's Python is the one that goes into the initramfs; the other is the host's.
+VERIFIERS = [
+    (python, verifier)
+    for python in ("/usr/bin/python3", sys.executable)
+    for verifier in ("libcrypto", "cryptography")
+]
 
-def debian_s_verdicts(asked: list[tuple[bytes, bytes, bytes]]) -> list[bool]:
-    """What Debian's own python3-cryptography says, the one that goes into the initramfs."""
+
+def verdicts_of(
+    python: str, verifier: str, asked: list[tuple[bytes, bytes, bytes]]
+) -> list[bool]:  # fmt: skip
+    """What `signature.verifies` says in another process, by one of its two verifiers alone."""
     found = json.dumps([[part.hex() for part in one] for one in asked])
-    done = subprocess.run(
-        [_DEBIAN, "-I", "-c", _ASK, TOP], input=found, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([python, "-I", "-c", _ASK, TOP, verifier], input=found,
+                          capture_output=True, text=True, check=False)  # fmt: skip
     if "No module named 'cryptography'" in done.stderr:
         pytest.skip("Debian's python3-cryptography is not installed")
     assert done.returncode == 0, done.stderr
@@ -230,9 +249,26 @@ def debian_s_verdicts(asked: list[tuple[bytes, bytes, bytes]]) -> list[bool]:
     return verdicts
 
 
-def test_debian_s_cryptography_gives_the_same_verdicts() -> None:
+@pytest.mark.parametrize(("python", "verifier"), VERIFIERS)
+def test_every_verifier_gives_the_same_verdicts(python: str, verifier: str) -> None:
     asked = [(one.public, one.signature, one.message) for one in VECTORS]
-    assert debian_s_verdicts(asked) == [one.ours for one in VECTORS]
+    assert verdicts_of(python, verifier, asked) == [one.ours for one in VECTORS]
+
+
+def test_libcrypto_alone_is_as_cryptography_is() -> None:
+    """Without the policy, too: both are OpenSSL's equation."""
+    for one in VECTORS:
+        said = libcrypto.verify(one.public, one.signature, one.message)
+        assert said == one.openssl
+        assert said == signature.cryptography_verifies(one.public, one.signature, one.message)
+
+
+def test_a_refused_signature_leaves_no_error_for_python_s_ssl() -> None:
+    pending = ctypes.CDLL(_hashlib.__file__).ERR_peek_error
+    pending.restype = ctypes.c_ulong
+    one = next(one for one in VECTORS if one.kind == "A off the curve")
+    assert not libcrypto.verify(one.public, one.signature, one.message)
+    assert pending() == 0
 
 
 def outside(name: str) -> list[dict[str, object]]:
@@ -248,15 +284,17 @@ def outside(name: str) -> list[dict[str, object]]:
     ]  # fmt: skip
 
 
-def test_wycheproof_s_vectors() -> None:
+@pytest.mark.parametrize(("python", "verifier"), VERIFIERS)
+def test_wycheproof_s_vectors(python: str, verifier: str) -> None:
     found = outside("ed25519_test.json")
     asked = [tuple(bytes.fromhex(str(one[key])) for key in ("key", "sig", "msg")) for one in found]
     verdicts = [ours(*one) for one in asked]
     assert verdicts == [one["result"] == "valid" for one in found]
-    assert debian_s_verdicts(asked) == verdicts  # type: ignore[arg-type]
+    assert verdicts_of(python, verifier, asked) == verdicts  # type: ignore[arg-type]
 
 
-def test_cctv_s_vectors() -> None:
+@pytest.mark.parametrize(("python", "verifier"), VERIFIERS)
+def test_cctv_s_vectors(python: str, verifier: str) -> None:
     """The community's collection of odd points: none of small order or not canonical passes."""
     found = outside("ed25519vectors.json")
     asked = [(bytes.fromhex(str(one["key"])), bytes.fromhex(str(one["sig"])),
@@ -265,4 +303,4 @@ def test_cctv_s_vectors() -> None:
     odd = {"low_order_A", "low_order_R", "non_canonical_A", "non_canonical_R"}
     passed = [one for one, verdict in zip(found, verdicts, strict=True) if verdict]
     assert not [one for one in passed if odd & set(one["flags"] or ())]  # type: ignore[call-overload]
-    assert debian_s_verdicts(asked) == verdicts
+    assert verdicts_of(python, verifier, asked) == verdicts

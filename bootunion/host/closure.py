@@ -38,11 +38,18 @@ SCRIPTS = ("bootunion-run", "bootunion-stop", "bootunion-emergency")
 UNIT = "/usr/lib/systemd/system/bootunion-assemble.service"
 """Runs the agent where the initramfs has systemd; the generator's hook links who requires it."""
 
+# Garbage in cycles is never looked for: there is next to none and the process is short. What it
+# ends with is written by then, and taking the interpreter apart would cost each boot more than
+# reading and checking a list (docs/measurements.md).
 _ENTRY_TEXT = f"""\
-import sys
+import gc, os, sys
+gc.disable()
 sys.path.append("{AGENT_DIRECTORY}")
 from bootunion.initrd.agent import main
-sys.exit(main(sys.argv[1:]))
+status = main(sys.argv[1:])
+sys.stdout.flush()
+sys.stderr.flush()
+os._exit(status)
 """
 
 # Runs in the target interpreter. `pyudev.Context()` opens libudev; the signature is RFC 8032's

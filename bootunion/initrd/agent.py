@@ -12,13 +12,16 @@ import ctypes
 import os
 import sys
 import time
-from typing import Any
 
 from bootunion import cmdline
 from bootunion.errors import BootunionError
 
 from .boot import Inputs, boot
 from .report import Report
+
+TYPE_CHECKING = False  # see `values`
+if TYPE_CHECKING:
+    from typing import Any
 
 _REBOOT = {  # linux/reboot.h
     cmdline.HALT: 0xCDEF0123,

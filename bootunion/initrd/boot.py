@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from typing import NamedTuple
 
 from bootunion import choice, cmdline, dsse, plan, systemlist, trust
 from bootunion.choice import Candidate
 from bootunion.errors import BootunionError
 from bootunion.state import State
 from bootunion.systemlist import SystemList
+from bootunion.values import NamedTuple
 
 from . import state as keeping
 from .executor import Executor

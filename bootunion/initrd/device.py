@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any
 
 from bootunion.errors import BootunionError
 
 from . import mount
+
+TYPE_CHECKING = False  # see `values`
+if TYPE_CHECKING:
+    from typing import Any
 
 # What a store may lie on: read-only file systems and those that survive a power cut.
 FILE_SYSTEMS = ("ext4", "btrfs", "xfs", "f2fs", "squashfs", "erofs")

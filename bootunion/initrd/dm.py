@@ -7,7 +7,8 @@ import errno
 import fcntl
 import os
 import struct
-from typing import NamedTuple
+
+from bootunion.values import NamedTuple
 
 UUID_PREFIX = "BOOTUNION-"
 """What the uuid of a layer's device begins with; the root hash follows."""

@@ -10,14 +10,18 @@ import errno
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import ClassVar, NamedTuple
 
 from bootunion import operations as op
 from bootunion import verity
 from bootunion.errors import BootunionError
+from bootunion.values import NamedTuple
 
 from . import dm, loop, mount, openat2
 from .store import Store
+
+TYPE_CHECKING = False  # see `values`
+if TYPE_CHECKING:
+    from typing import ClassVar
 
 # Overlay features that would let attributes inside a layer send reads elsewhere.
 _SAFE = {"metacopy": "off", "redirect_dir": "nofollow", "index": "off", "xino": "off"}
@@ -54,6 +58,9 @@ class Executor:
         self._mounts: dict[int, int] = {}
         self._attached: set[int] = set()
         self._verity: dict[int, str] = {}
+        # Opened once, not once for each layer.
+        self._loop: loop.Control | None = None
+        self._mapper: dm.Control | None = None
         self._workspace = ""
         self.interface = ""
         self.left_out: dict[int, BootunionError] = {}
@@ -116,7 +123,9 @@ class Executor:
             if size != todo.size:
                 text = f"has {size} bytes, the list says {todo.size}"
                 raise BootunionError("file-changed", text, subject=todo.file)
-            device, path = loop.attach(image, size, todo.file)
+            if self._loop is None:
+                self._loop = self._close.enter_context(loop.Control())
+            device, path = self._loop.attach(image, size, todo.file)
         finally:
             os.close(image)
         # Held until the verity device or the mount holds it: then it clears itself.
@@ -130,8 +139,10 @@ class Executor:
             options=verity.CORRUPTION_OPTIONS[todo.corruption],
         )  # fmt: skip
         size = todo.data_blocks * verity.BLOCK_SIZE
-        with dm.Control() as control:
-            path = control.create(name, f"{dm.UUID_PREFIX}{todo.root_hash}", "verity", table, size)
+        if self._mapper is None:
+            self._mapper = self._close.enter_context(dm.Control())
+        uuid = f"{dm.UUID_PREFIX}{todo.root_hash}"
+        path = self._mapper.create(name, uuid, "verity", table, size)
         self._undo.callback(_quietly, _remove_verity, name)
         self._verity[todo.layer] = name
         self._devices[todo.layer] = path

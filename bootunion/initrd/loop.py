@@ -20,16 +20,24 @@ _CONFIG = struct.Struct("<II QQQQQ IIII 64s64s32s16s 64s")
 _ATTEMPTS = 64
 
 
-def attach(image: int, size: int, name: str) -> tuple[int, str]:
-    """A read-only loop device over the open file `image`, limited to `size` bytes.
+class Control:
+    """The open loop control node; a context manager."""
 
-    Gives (open descriptor of the device, its path). The device goes away by itself when its last
-    user closes it. `name` is for the error's text. Raises OSError.
-    """
-    control = os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC)
-    try:
+    def __enter__(self) -> Control:
+        self._fd = os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+    def attach(self, image: int, size: int, name: str) -> tuple[int, str]:
+        """A read-only loop device over the open file `image`, limited to `size` bytes.
+
+        Gives (open descriptor of the device, its path). The device goes away by itself when its
+        last user closes it. `name` is for the error's text. Raises OSError.
+        """
         for _ in range(_ATTEMPTS):
-            path = f"/dev/loop{fcntl.ioctl(control, LOOP_CTL_GET_FREE)}"
+            path = f"/dev/loop{fcntl.ioctl(self._fd, LOOP_CTL_GET_FREE)}"
             device = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 _configure(device, image, size)
@@ -40,9 +48,7 @@ def attach(image: int, size: int, name: str) -> tuple[int, str]:
                     raise OSError(error.errno, error.strerror, name) from None
                 continue
             return device, path
-    finally:
-        os.close(control)
-    raise OSError(errno.EBUSY, "no free loop device", name)
+        raise OSError(errno.EBUSY, "no free loop device", name)
 
 
 def _configure(device: int, image: int, size: int) -> None:

@@ -28,6 +28,7 @@ class Store:
         Raises BootunionError file-missing or file-invalid.
         """
         self.name = path
+        self._directories: dict[tuple[str, ...], int] = {}
         try:
             self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
@@ -46,29 +47,30 @@ class Store:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self.fd)
+        for fd in (*self._directories.values(), self.fd):
+            os.close(fd)
+        self._directories.clear()
 
     def open(self, *path: str) -> tuple[int, int]:
         """Open a regular file by its path's components: (descriptor, size in bytes)."""
-        shown = "/".join(path)
-        directory = self.fd
         try:
-            for part in path[:-1]:
-                inner = os.open(part, _DIRECTORY, dir_fd=directory)
-                if directory != self.fd:
-                    os.close(directory)
-                directory = inner
-            fd = os.open(path[-1], _FILE, dir_fd=directory)
+            fd = os.open(path[-1], _FILE, dir_fd=self._directory(path[:-1]))
         except OSError as error:
-            raise _refused(error, shown) from None
-        finally:
-            if directory != self.fd:
-                os.close(directory)
+            raise _refused(error, "/".join(path)) from None
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             os.close(fd)
-            raise BootunionError("file-invalid", "is not a regular file", subject=shown)
+            raise BootunionError("file-invalid", "is not a regular file", subject="/".join(path))
         return fd, status.st_size
+
+    def _directory(self, path: tuple[str, ...]) -> int:
+        """A directory of the store, opened once however many of its files are. Raises OSError."""
+        if not path:
+            return self.fd
+        if path not in self._directories:
+            outer = self._directory(path[:-1])
+            self._directories[path] = os.open(path[-1], _DIRECTORY, dir_fd=outer)
+        return self._directories[path]
 
     def read(self, *path: str, limit: int) -> bytes:
         """The bytes of a file of at most `limit` bytes.
