@@ -1,7 +1,7 @@
 """Ed25519's equation by the libcrypto that Python itself is linked to, through ctypes.
 
 Nothing is loaded that `hashlib` has not loaded already, which is why a boot asks here and not the
-`cryptography` package (docs/adr/0011): with Debian 12's, importing it takes four times as long as
+`cryptography` package (docs/adr/0012): with Debian 12's, importing it takes four times as long as
 everything else the agent does before the first mount.
 
 The functions are OpenSSL's public interface since 1.1.1: EVP_PKEY_new_raw_public_key(3),
