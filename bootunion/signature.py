@@ -2,7 +2,7 @@
 `cryptography` package, which no other module imports.
 
 It is imported inside the functions, because loading it takes longer than everything else that
-the agent does before the first mount (docs/adr/0011).
+the agent does before the first mount (docs/adr/0012).
 
 Keys are PEM. A public key's id is the SHA-256 of its DER SubjectPublicKeyInfo, in hex, so an id
 can be had with openssl alone: `openssl pkey -pubin -outform DER -in key.pub | sha256sum`.
