@@ -123,6 +123,16 @@ CODES: dict[str, Code] = {
         "A file is larger than its kind may be, so it was not read.",
         "Replace it: no valid file of this kind is that large.",
     ),
+    "hash-mismatch": Code(
+        EXIT_UNTRUSTED,
+        "What a source gives has none of the SHA-256 digests that the project asks for.",
+        "Lock the project again, when the new file is meant; otherwise find out who changed it.",
+    ),
+    "hashes-missing": Code(
+        EXIT_INPUT,
+        "A project's requirement names no version or no SHA-256 digest.",
+        "Lock it with `uv lock`, or with --generate-hashes of `uv pip compile` or `pip-compile`.",
+    ),
     "hooks-conflict": Code(
         EXIT_INPUT,
         "A file that install-hooks would write or remove is not its own, or lies outside the root.",
@@ -268,6 +278,26 @@ CODES: dict[str, Code] = {
         "A program that bootunion starts is not installed.",
         "Install the Debian package that the sentence names.",
     ),
+    "project-invalid": Code(
+        EXIT_INPUT,
+        "A project's file has an unknown, missing or impossible part.",
+        "docs/projects.md lists what is read.",
+    ),
+    "project-missing": Code(
+        EXIT_INPUT,
+        "A directory has none of the files that make it a project.",
+        "Write a bootunion.yaml, or lock with uv, pip or pip-tools (docs/projects.md).",
+    ),
+    "python-unfit": Code(
+        EXIT_INPUT,
+        "An interpreter cannot run what lies below /usr/local.",
+        "Name the distribution's own Python, /usr/bin/python3, with `python` or --python.",
+    ),
+    "requirements-incomplete": Code(
+        EXIT_INPUT,
+        "A project's requirements need a package that they do not name.",
+        "Lock the project again, with everything that its packages depend on.",
+    ),
     "root-differs": Code(
         EXIT_UNTRUSTED,
         "The running root is not the one that its signed list says, below the upper.",
@@ -277,6 +307,11 @@ CODES: dict[str, Code] = {
         EXIT_UNTRUSTED,
         "A package's blocks do not hash to its root hash.",
         "Fetch or import the package again: the file is damaged or was changed.",
+    ),
+    "sdist-only": Code(
+        EXIT_INPUT,
+        "A project asks for something that has to be built from source first.",
+        "Build a wheel with `pip wheel --no-deps`, lock it, name its directory in `find-links`.",
     ),
     "secret-found": Code(
         EXIT_INPUT,
@@ -382,6 +417,21 @@ CODES: dict[str, Code] = {
         EXIT_UNTRUSTED,
         "A package's file system could not be mounted through dm-verity.",
         "The package is damaged: fetch or copy it into the store again.",
+    ),
+    "wheel-invalid": Code(
+        EXIT_INPUT,
+        "A file is not a wheel, or a damaged one, or one that is not what it says.",
+        "Download it again; when it is so again, its maker must make a right one.",
+    ),
+    "wheel-missing": Code(
+        EXIT_FAILED,
+        "No source has a wheel that a project asks for.",
+        "Name an index or a directory that has it, in bootunion.yaml or in pip's configuration.",
+    ),
+    "wheel-unfit": Code(
+        EXIT_INPUT,
+        "A wheel is for another Python or another machine.",
+        "Choose another interpreter, or lock a version that has a wheel for this one.",
     ),
     "whiteout-found": Code(
         EXIT_INPUT,

@@ -1,8 +1,8 @@
-"""Imports .debs into a store: several at once, each at most once."""
+"""Imports .debs and wheels into a store: several at once, each at most once."""
 
 from __future__ import annotations
 
-import multiprocessing.connection
+import functools
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, as_completed
@@ -14,12 +14,15 @@ from bootunion.errors import BootunionError
 from bootunion.manifest import Manifest, Source
 from bootunion.package import SQUASHFS
 
-from . import deb, interrupts, packaging, reading, workers
+from . import deb, packaging, reading, workers
 from .packaging import Sign
 from .store import Store
 
 Progress = Callable[[str], None]
 """Called with a package's name when it is in the store."""
+
+Import = Callable[..., Manifest]
+"""Imports (file, store, signer, threads=…, image_format=…) in a process of its own: picklable."""
 
 
 def import_debs(
@@ -43,25 +46,30 @@ def import_debs(
 def import_each(
     files: Sequence[Path], store: Store, signer: Sign, progress: Progress, *,
     known: Iterable[Manifest] = (), jobs: int = 0, image_format: str = SQUASHFS,
+    how: Import | None = None,
 ) -> dict[Path, Manifest | BootunionError]:  # fmt: skip
     """What became of each of `files`, in their order: its manifest, or why it was refused.
 
-    A .deb that `known` has in this format by its SHA-256 is not imported again. Raises
-    BootunionError program-failed when a process that imports was killed.
+    A .deb that `known` has in this format by its SHA-256 is not imported again; `how` imports
+    other files than .debs. Raises BootunionError program-failed when a process that imports was
+    killed.
     """
-    by_source = {
-        one.source.sha256: one for one in known
-        if one.source.kind == "deb" and one.image.format == image_format
-    }  # fmt: skip
+    if how is None:
+        by_source = {
+            one.source.sha256: one for one in known
+            if one.source.kind == "deb" and one.image.format == image_format
+        }  # fmt: skip
+        how = functools.partial(import_deb, by_source=by_source)
+    work = functools.partial(
+        _import_one, how, store=store.path, signer=signer, image_format=image_format
+    )
     results: dict[Path, Manifest | BootunionError | None] = dict.fromkeys(files)
     count = min(jobs or os.cpu_count() or 1, len(results)) or 1
     # Where each core has a .deb of its own, more threads would only wait for each other.
     threads = 1 if count > 1 else 0
-    with workers.pool(count, _start_worker) as pool:
+    with workers.pool(count, workers.clear_away_first) as pool:
         waiting: dict[Future[Manifest], Path] = {
-            pool.submit(
-                _import_one, file, store.path, signer, by_source, threads, image_format
-            ): file
+            pool.submit(work, file, threads=threads): file
             for file in sorted(results, key=_size, reverse=True)
         }
         workers.heed()
@@ -86,50 +94,11 @@ def _size(file: Path) -> int:
         return 0
 
 
-class _Worker:
-    """What a worker process knows about itself."""
-
-    busy = False
-    stopping = False
-
-
-def _start_worker() -> None:
-    interrupts.catch(_stop, again=_stop_again)
-    workers.heed()
-    workers.follow_parent()
-
-
-def _stop(*_: object) -> None:
-    """A signal: leave the package, so that its workspace is removed; take no other."""
-    again, _Worker.stopping = _Worker.stopping, True
-    if not _Worker.busy:
-        _leave_an_orphan()
-    elif not again:  # Ctrl-C comes from the terminal and from the parent
-        raise KeyboardInterrupt
-
-
-def _stop_again(*_: object) -> None:
-    if _Worker.busy:
-        raise KeyboardInterrupt
-
-
-def _leave_an_orphan() -> None:
-    if multiprocessing.connection.wait([workers.parent()], 0):
-        os._exit(1)
-
-
 def _import_one(
-    file: Path, store: Path, signer: Sign, by_source: dict[str, Manifest], threads: int,
-    image_format: str,
-) -> Manifest:  # fmt: skip
-    try:
-        _Worker.busy = True
-        if _Worker.stopping:
-            raise KeyboardInterrupt
-        return import_deb(file, store, signer, by_source, threads, image_format)
-    finally:
-        _Worker.busy = False
-        _leave_an_orphan()
+    how: Import, file: Path, store: Path, signer: Sign, threads: int, image_format: str
+) -> Manifest:
+    with workers.at_work():
+        return how(file, store, signer, threads=threads, image_format=image_format)
 
 
 def import_deb(

@@ -55,6 +55,56 @@ def die_at_once() -> None:
     follow_parent()
 
 
+class _Work:
+    """What a process knows about itself that has to clear away what it has begun."""
+
+    busy = False
+    stopping = False
+
+
+def clear_away_first() -> None:
+    """Begin a process whose work, done in `at_work`, has something to clear away when it stops.
+
+    It takes the signal when it is busy, and no work after it. An idle one goes on waiting for its
+    parent's word: it may hold the queue's lock, and would take that with it.
+    """
+    interrupts.catch(_stop, again=_stop_again)
+    heed()
+    follow_parent()
+
+
+def _stop(*_: object) -> None:
+    """A signal: leave the work, so that its workspace is removed; take no other."""
+    again, _Work.stopping = _Work.stopping, True
+    if not _Work.busy:
+        _leave_an_orphan()
+    elif not again:  # Ctrl-C comes from the terminal and from the parent
+        raise KeyboardInterrupt
+
+
+def _stop_again(*_: object) -> None:
+    if _Work.busy:
+        raise KeyboardInterrupt
+
+
+def _leave_an_orphan() -> None:
+    if multiprocessing.connection.wait([parent()], 0):
+        os._exit(1)
+
+
+@contextlib.contextmanager
+def at_work() -> Iterator[None]:
+    """Work of a process that began with `clear_away_first`."""
+    try:
+        _Work.busy = True
+        if _Work.stopping:
+            raise KeyboardInterrupt
+        yield
+    finally:
+        _Work.busy = False
+        _leave_an_orphan()
+
+
 def all_of(errors: Sequence[BootunionError], what: str) -> BootunionError:
     """One refusal for several, with the first one's code: "3 `what`: …"."""
     if len(errors) == 1:

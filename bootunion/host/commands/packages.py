@@ -1,4 +1,4 @@
-"""Making packages: from directories and from .debs."""
+"""Making packages: from directories, .debs and wheels."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -54,7 +55,7 @@ def build(directory: Path, name: str, version: str, architecture: str, descripti
 
 @click.group(name="import")
 def import_group() -> None:
-    """Turn a distribution's packages into packages of the store."""
+    """Turn packages of other kinds into packages of the store."""
 
 
 @import_group.command(name="deb")
@@ -70,15 +71,46 @@ def import_deb(files: tuple[Path, ...], jobs: int | None, image_format: str, sto
 
     A bad file does not keep the others out; it is named, and the exit status is its own.
     """
+    signer = Signer(package_key, sign_command)
+    _import(files, store_path, signer, as_json, jobs=jobs or 0, image_format=image_format)
+
+
+@import_group.command(name="wheel")
+@click.argument("files", type=FILE, nargs=-1, required=True)
+@click.option("--python", default="/usr/bin/python3", show_default=True, metavar="PROGRAM",
+              help="The interpreter that the wheels are for.")
+@click.option("--jobs", type=click.IntRange(1), default=None, help="At once (default: all cores).")
+@format_option
+@store_option
+@package_key_options
+@json_option
+def import_wheel(files: tuple[Path, ...], python: str, jobs: int | None, image_format: str,
+                 store_path: Path, package_key: Path, sign_command: str,
+                 as_json: bool) -> None:  # fmt: skip
+    """Import Python wheels: each becomes a package with everything below /usr/local.
+
+    Modules are compiled, scripts and entry points become programs, and each file is checked
+    against the wheel's RECORD. A bad file does not keep the others out; it is named, and the exit
+    status is its own.
+    """
+    import functools
+
+    from bootunion.host.wheels import importing, interpreter
+
+    how = functools.partial(importing.import_wheel, interpreter=interpreter.ask(python))
+    signer = Signer(package_key, sign_command)
+    _import(files, store_path, signer, as_json, jobs=jobs or 0, image_format=image_format, how=how)
+
+
+def _import(
+    files: Sequence[Path], store_path: Path, signer: Signer, as_json: bool, **options: Any
+) -> None:
     from bootunion.host import importer
 
     store = Store(store_path).create()
     with console.progress() as reporter:
         reporter.stage("importing packages", len(set(files)))
-        results = importer.import_each(
-            files, store, Signer(package_key, sign_command), reporter.step,
-            jobs=jobs or 0, image_format=image_format,
-        )  # fmt: skip
+        results = importer.import_each(files, store, signer, reporter.step, **options)
     refused = {file: one for file, one in results.items() if isinstance(one, BootunionError)}
     made = [one for one in results.values() if not isinstance(one, BootunionError)]
     _show_packages(made, as_json, refused)
