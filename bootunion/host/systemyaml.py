@@ -72,11 +72,11 @@ class System(NamedTuple):
         )  # fmt: skip
 
 
-class _Loader(yaml.SafeLoader):
+class StrictLoader(yaml.SafeLoader):
     """The safe loader, refusing a key that stands twice: YAML would keep the last in silence."""
 
 
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+def _mapping(loader: StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[object] = set()
     for key_node, _ in node.value:
         key = loader.construct_object(key_node)
@@ -87,7 +87,7 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     return loader.construct_mapping(node, deep=True)
 
 
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
 def read(path: Path) -> System:
@@ -97,7 +97,7 @@ def read(path: Path) -> System:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        raw = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        raw = yaml.load(text, Loader=StrictLoader)  # noqa: S506 - a SafeLoader
     except OSError as error:
         what = f"cannot be read: {error.strerror}"
         raise BootunionError("file-missing", what, subject=str(path)) from None

@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 from urllib.parse import quote, unquote, urlsplit
 
@@ -87,15 +88,22 @@ class Directory:
     @contextlib.contextmanager
     def open(self, path: str, start: int = 0, end: int = 0) -> Iterator[Stream]:
         """See `Source`."""
-        try:
-            with (self._path / path).open("rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                file.seek(start)
-                yield Stream(start, size, _read(file.read, (end or size) - start))
-        except (FileNotFoundError, NotADirectoryError):
-            raise SourceError("has no such file", missing=True) from None
-        except OSError as error:
-            raise SourceError(f"cannot be read: {error.strerror}") from None
+        with open_file(self._path / path, start, end) as stream:
+            yield stream
+
+
+@contextlib.contextmanager
+def open_file(path: Path, start: int = 0, end: int = 0) -> Iterator[Stream]:
+    """Read a file of this machine; as `Source.open`. Raises SourceError."""
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            file.seek(start)
+            yield Stream(start, size, _read(file.read, (end or size) - start))
+    except (FileNotFoundError, NotADirectoryError):
+        raise SourceError("has no such file", missing=True) from None
+    except OSError as error:
+        raise SourceError(f"cannot be read: {error.strerror}") from None
 
 
 def _read(read: object, left: int) -> Iterator[bytes]:
@@ -114,17 +122,28 @@ class WebServer:
         self.name = url
         self._url = url.rstrip("/") + "/"
         self._timeout = timeout
-        self._session = requests.Session()
-        self._session.headers["User-Agent"] = f"bootunion/{__version__}"
+        self.session = requests.Session()
+        self.session.headers["User-Agent"] = f"bootunion/{__version__}"
         # Bytes as they are: a packed answer has another length and no ranges.
-        self._session.headers["Accept-Encoding"] = "identity"
+        self.session.headers["Accept-Encoding"] = "identity"
 
     @contextlib.contextmanager
     def open(self, path: str, start: int = 0, end: int = 0) -> Iterator[Stream]:
         """See `Source`."""
-        headers = {"Range": f"bytes={start}-{end - 1 if end else ''}"} if start or end else {}
-        with _told(), self._session.get(
-            self._url + quote(path), headers=headers, stream=True, timeout=self._timeout
+        with self.open_url(self._url + quote(path), start, end) as stream:
+            yield stream
+
+    @contextlib.contextmanager
+    def open_url(
+        self, url: str, start: int = 0, end: int = 0, *,
+        headers: Mapping[str, str] = MappingProxyType({}), verify: bool | None = None,
+    ) -> Iterator[Stream]:  # fmt: skip
+        """As `open`, by a whole address; `verify` False takes any certificate."""
+        asked = dict(headers)
+        if start or end:
+            asked["Range"] = f"bytes={start}-{end - 1 if end else ''}"
+        with _told(), self.session.get(
+            url, headers=asked, stream=True, timeout=self._timeout, verify=verify
         ) as answer:  # fmt: skip
             if answer.headers.get("Content-Encoding", "identity") != "identity":
                 raise SourceError("answers with packed bytes, although none were asked for")

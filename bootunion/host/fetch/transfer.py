@@ -35,6 +35,7 @@ _FIRST_PAUSE = 0.25
 _LONGEST_PAUSE = 8.0
 _SPAN = 1 << 20  # bytes checked at once: 256 blocks
 _Result = TypeVar("_Result")
+_Source = TypeVar("_Source")
 
 Count = Callable[[int], None]
 """Called with the number of bytes that came."""
@@ -103,20 +104,20 @@ def ask(sources: Sequence[Source], subject: str, get: Callable[[Source], _Result
     said = []
     for source in sources:
         try:
-            return _patiently(source, get)
+            return patiently(source, get)
         except SourceError as error:
             said.append(f"{source.name} {error}")
     text = "; ".join(said) or "no source is known"
     raise BootunionError("source-failed", text, subject=subject)
 
 
-def _patiently(source: Source, get: Callable[[Source], _Result]) -> _Result:
-    """Ask again, after a pause that grows, as long as the failure may pass."""
+def patiently(source: _Source, get: Callable[[_Source], _Result]) -> _Result:
+    """Ask again, after a pause that grows, as long as the failure may pass. Raises SourceError."""
     left, pause = TRIES, _FIRST_PAUSE
     while True:
         try:
             return get(source)
-        except _CutOffError:
+        except CutOffError:
             left, pause = TRIES, _FIRST_PAUSE
         except SourceError as error:
             left -= 1
@@ -127,7 +128,7 @@ def _patiently(source: Source, get: Callable[[Source], _Result]) -> _Result:
         pause = min(pause * 2, _LONGEST_PAUSE)
 
 
-class _CutOffError(SourceError):
+class CutOffError(SourceError):
     """It broke off, but something came: the tries count anew."""
 
 
@@ -187,7 +188,7 @@ def _image(job: Job, part: Path, count: Count) -> None:
                 fetched.fetch(source, path, count)
             except SourceError as error:
                 if error.passing and fetched.done > before:
-                    raise _CutOffError(str(error), passing=True) from None
+                    raise CutOffError(str(error), passing=True) from None
                 raise
 
         ask(job.sources, job.layer.stem, get)

@@ -1,0 +1,43 @@
+"""The package that gives a project's interpreter its names: /usr/local/bin/python and others.
+
+So that `python`, `python3` and what begins with `#!/usr/bin/env python3` mean the project's
+interpreter, whatever else comes in PATH.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+from collections.abc import Iterator
+
+from bootunion.manifest import Manifest, Source
+
+from .. import packaging, reproducible
+from ..members import Member
+from ..packaging import Description, Sign
+from ..store import Store
+from ..wheels.interpreter import Interpreter
+
+NAME = "project-python"
+
+
+def digest(interpreter: Interpreter) -> str:
+    """What stands in the manifest for the file that it was made of, which there is not."""
+    layout = interpreter.layout
+    return hashlib.sha256(f"{NAME}\0{layout.python}\0{layout.scripts}".encode()).hexdigest()
+
+
+def make(store: Store, sign: Sign, interpreter: Interpreter) -> Manifest:
+    """Make the package. Raises BootunionError disk-full, program-failed."""
+    about = Description(NAME, interpreter.version, "all", "The names of a project's Python")
+    source = Source("generated", "", digest(interpreter))
+    return packaging.write_package(store, _members(interpreter), about, source, sign)
+
+
+def _members(interpreter: Interpreter) -> Iterator[Member]:
+    layout = interpreter.layout
+    major = interpreter.version.partition(".")[0]
+    for name in ("python", f"python{major}"):
+        info = tarfile.TarInfo(f"{layout.scripts}/{name}")
+        info.type, info.linkname, info.mtime = tarfile.SYMTYPE, layout.python, reproducible.EPOCH
+        yield info, None

@@ -1,0 +1,190 @@
+"""Prepares a project: reads what it wants, takes what is cached, brings the rest, remembers it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bootunion import trust
+from bootunion.errors import BootunionError
+from bootunion.manifest import Manifest
+from bootunion.process import Tree
+from bootunion.systemlist import MAX_LAYERS, Layer
+
+from .. import signing, workers
+from ..store import Store, write_atomic
+from ..wheels import interpreter, versions
+from ..wheels.interpreter import Interpreter
+from . import (
+    Prepared,
+    Progress,
+    bringing,
+    cached,
+    keys,
+    locating,
+    memory,
+    names,
+    pipconfig,
+    places,
+    pylock,
+    requirements,
+    settings,
+    uvlock,
+)
+from .pipconfig import PipConfig
+from .settings import Settings
+from .wanted import Read, Sources, Wanted
+
+if TYPE_CHECKING:
+    from ..signing import Signer
+
+# What would lead the interpreter to packages or programs that are not the project's; for each of
+# these variables empty means unset.
+_CLEARED = ("PYTHONHOME", "VIRTUAL_ENV", "CONDA_PREFIX")
+
+
+def prepare(top: Path, progress: Progress, environment: Mapping[str, str], jobs: int) -> Prepared:
+    """See `projects.prepare`; `top` is absolute. What was remembered is not looked at."""
+    # The stat values first: what changes while it is read is then not taken for unchanged.
+    before = dict(memory.stats(settings.candidates(top)))
+    about = settings.read(top)
+    python = interpreter.ask(about.python)
+    read = _read(about, python, environment)
+    before |= dict(memory.stats(path for path in read.inputs if path not in before))
+    cache = places.cache(environment)
+    store = Store(cache).create()
+    signer = keys.signer(places.config(environment))
+    trusted = signing.read_trust(places.config(environment) / keys.TRUST, cache)
+    config = _config(about, read, environment)
+    made = _wheels(
+        read, (store, trusted), bringing.Tools(cache, signer, python, config), progress, jobs
+    )
+    _check_complete(about, read, made)
+    found = [_names(store, trusted, signer, python), *(made[name] for name in sorted(made))]
+    prepared = _prepared(about, read, python, cache, found)
+    depends = [*before.items(), *memory.stats((about.python, python.layout.python))]
+    depends += memory.stats(str(store.packages / one.file_name) for one in prepared.layers)
+    _remember(memory.place(cache, top), top, prepared, depends,
+              {name: environment.get(name) for name in read.variables})  # fmt: skip
+    return prepared
+
+
+def _read(about: Settings, python: Interpreter, environment: Mapping[str, str]) -> Read:
+    """What the project's file wants, whichever kind it is."""
+    name = about.requirements.name
+    if name == "uv.lock":
+        return uvlock.read(about.requirements, python.markers, python.version)
+    # PEP 751: pylock.toml, or pylock.NAME.toml.
+    if re.fullmatch(r"pylock(\.[^.]+)?\.toml", name):
+        return pylock.read(about.requirements, python.markers, python.version)
+    return requirements.read(about.requirements, python.markers, environment)
+
+
+def _config(about: Settings, read: Read, environment: Mapping[str, str]) -> PipConfig:
+    """pip's configuration, with what the project's own files say in its place or beside it."""
+    config = pipconfig.read(environment)
+    indexes = about.indexes or config.sources.indexes
+    if not about.indexes and read.main_index is not None:
+        indexes = (read.main_index, *indexes[1:])
+    indexes = () if read.no_index else (*indexes, *read.sources.indexes)
+    links = (*about.find_links, *read.sources.find_links, *config.sources.find_links)
+    return config._replace(sources=Sources(tuple(dict.fromkeys(indexes)), links))
+
+
+def _wheels(
+    read: Read, have: tuple[Store, trust.Trust], tools: bringing.Tools, progress: Progress,
+    jobs: int,
+) -> dict[str, Manifest]:  # fmt: skip
+    """The packages of all wheels by their projects' names. Raises BootunionError."""
+    found: dict[str, Manifest] = {}
+    missing: list[Wanted] = []
+    for one in read.wanted:
+        described = _cached(one, have, tools.interpreter)
+        if described is not None:
+            found[one.name] = described
+        else:
+            missing.append(one)
+    if missing:
+        brought, errors = locating.locate(missing, tools.config, tools.interpreter)
+        if errors:
+            raise workers.all_of(errors, "wheels cannot be had")
+        found |= bringing.bring(brought, tools, progress, jobs)
+    return found
+
+
+def _cached(
+    wanted: Wanted, have: tuple[Store, trust.Trust], python: Interpreter
+) -> Manifest | None:
+    """The package of the best of the wheels that will do, when one of them is in the store."""
+    from ..wheels import describing  # noqa: PLC0415
+
+    ranked = []
+    for sha256 in wanted.hashes:
+        described = cached.find(*have, sha256, python.layout.digest)
+        if described is not None:
+            rank = describing.rank(describing.parse_name(described.source.file).tags, python)
+            ranked.append((rank, sha256, described))
+    return min(ranked, key=lambda one: one[:2])[2] if ranked else None
+
+
+def _names(store: Store, trusted: trust.Trust, signer: Signer, python: Interpreter) -> Manifest:
+    digest = python.layout.digest
+    found = cached.find(store, trusted, names.digest(python), digest)
+    if found is None:
+        found = names.make(store, signer, python)
+        cached.note(store, found, digest)
+    return found
+
+
+def _check_complete(about: Settings, read: Read, made: Mapping[str, Manifest]) -> None:
+    """Refuse requirements that lack what their packages need, as pip does beside hashes."""
+    if not read.closed:
+        return
+    have = {one.name for one in made.values()}
+    lacking = sorted(
+        {(name.removeprefix(versions.PREFIX), one.name)
+         for one in made.values() for text in one.depends
+         if (name := text.partition(" ")[0]) not in have}
+    )  # fmt: skip
+    if lacking:
+        said = [f"{name} (for {of.removeprefix(versions.PREFIX)})" for name, of in lacking]
+        text = f"does not name {', '.join(said[:10])}"
+        raise BootunionError("requirements-incomplete", text, subject=str(about.requirements))
+
+
+def _prepared(
+    about: Settings, read: Read, python: Interpreter, cache: Path, found: Sequence[Manifest]
+) -> Prepared:
+    if len(found) >= MAX_LAYERS:
+        text = f"{len(found)} packages are more than one union takes"
+        raise BootunionError("layers-too-many", text, subject=str(about.requirements))
+    layers = tuple(Layer(one.name, one.version, one.architecture, one.image) for one in found)
+    values = dict.fromkeys(_CLEARED, "")
+    # A user's own packages (~/.local/lib) are as foreign here as the system's.
+    values |= {"PATH": f"/{python.layout.scripts}"}
+    if not about.system_packages:
+        values["PYTHONNOUSERSITE"] = "1"
+    if read.python_path:
+        values["PYTHONPATH"] = ":".join(read.python_path)
+    return Prepared(
+        layers, (str(cache),),
+        (Tree(f"/{interpreter.TOP}", tuple(range(len(layers)))),),
+        () if about.system_packages else python.hidden,
+        values, about.list_name, about.with_,
+    )  # fmt: skip
+
+
+def _remember(
+    place: Path, top: Path, prepared: Prepared, depends: Sequence[object],
+    variables: Mapping[str, str | None],
+) -> None:  # fmt: skip
+    fields = {
+        **prepared._asdict(), "schema": memory.SCHEMA, "directory": str(top), "depends": depends,
+        "variables": dict(variables),
+        "layers": [memory.layer_fields(one) for one in prepared.layers],
+    }  # fmt: skip
+    place.parent.mkdir(exist_ok=True)
+    write_atomic(place, json.dumps(fields).encode(), mode=0o600)
