@@ -77,8 +77,13 @@ def import_deb(files: tuple[Path, ...], jobs: int | None, image_format: str, sto
 
 @import_group.command(name="wheel")
 @click.argument("files", type=FILE, nargs=-1, required=True)
-@click.option("--python", default="/usr/bin/python3", show_default=True, metavar="PROGRAM",
-              help="The interpreter that the wheels are for.")
+@click.option(
+    "--python",
+    default="/usr/bin/python3",
+    show_default=True,
+    metavar="PROGRAM",
+    help="The interpreter that the wheels are for.",
+)
 @click.option("--jobs", type=click.IntRange(1), default=None, help="At once (default: all cores).")
 @format_option
 @store_option
