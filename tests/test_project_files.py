@@ -280,11 +280,11 @@ def test_bootunion_yaml(tmp_path: Path) -> None:
     (tmp_path / "bootunion.yaml").write_text(
         "requirements: locked.txt\npython: /usr/bin/python3.11\nsystem-packages: true\n"
         "index: https://example.org/simple\nfind-links: [wheels, 'https://example.org/links']\n"
-        "list: tools\nwith: [libfoo=2]\n"
+        "list: tools@3\nwith: [libfoo=2]\n"
     )
     assert settings.read(tmp_path) == settings.Settings(
         tmp_path / "locked.txt", "/usr/bin/python3.11", True, ("https://example.org/simple",),
-        (str(tmp_path / "wheels"), "https://example.org/links"), "tools", ("libfoo=2",),
+        (str(tmp_path / "wheels"), "https://example.org/links"), "tools@3", ("libfoo=2",),
     )  # fmt: skip
 
 
@@ -299,7 +299,7 @@ def test_a_project_is_found_by_its_lock_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", [
     "[", "- a", "requirments: x", "python: 3", "system-packages: 1", "index: 5", "with: [1]",
-    "list: ../x", "requirements: [a, b]", "python: ''", "list: a\nlist: b",
+    "list: ../x", "list: x@y", "list: 'x@'", "requirements: [a, b]", "python: ''", "list: a\nlist: b",
 ])  # fmt: skip
 def test_a_bootunion_yaml_that_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "requirements.txt").write_text("")

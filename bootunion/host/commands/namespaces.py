@@ -15,7 +15,7 @@ from bootunion.host import console
 from bootunion.systemlist import Layer
 
 from .fetches import sources_option
-from .options import list_names, store_option, trust_option
+from .options import DIRECTORY, list_names, store_option, trust_option
 
 OWN_FAILURE = 125
 """The exit status when the program was not started, as of env(1) and container tools."""
@@ -29,6 +29,8 @@ def _root_options(function: Callable[..., Any]) -> Callable[..., Any]:
                      help="One more package: NAME, NAME=VERSION or a root hash (repeatable)."),
         click.option("--without", multiple=True, metavar="PACKAGE",
                      help="Leave a package out (repeatable)."),
+        click.option("--project", type=DIRECTORY, default=None,
+                     help="The packages of the Python project in this directory, too."),
         click.option("--pure", is_flag=True,
                      help="Nothing but these packages: the system's own are not there."),
         click.option("--share-processes", is_flag=True,
@@ -56,6 +58,7 @@ def run(command: tuple[str, ...], **wanted: Any) -> None:
     \b
       bootunion run --with libfoo=2.0 -- ./program
       bootunion run --pure --list build@7 -- make
+      bootunion run --project . -- python -m pytest
     """
     sys.exit(_run(command, **wanted))
 
@@ -72,29 +75,51 @@ def shell(**wanted: Any) -> None:
 
 def _run(
     command: Sequence[str], list_name: str, with_: tuple[str, ...], without: tuple[str, ...],
-    pure: bool, share_processes: bool, only_plan: bool, sources: tuple[str, ...],
-    store_path: Path, trust_path: Path,
+    project: Path | None, pure: bool, share_processes: bool, only_plan: bool,
+    sources: tuple[str, ...], store_path: Path, trust_path: Path,
 ) -> int:  # fmt: skip
     from bootunion.host.processes import choosing, entering, searching, selecting, viewing
 
     wanted = selecting.Wanted(list_name, with_, without, pure)
+    search: Sequence[Any] = ()
     try:
-        search = searching.places(store_path, trust_path)
-        selected = selecting.select(
-            wanted, search, _booted(search), _fetcher(search[-1], sources)
-        )  # fmt: skip
-        view = viewing.view(selected, pure=pure, processes=not share_processes)
+        prepared = _prepare(project) if project is not None else None
+        if prepared is not None:
+            wanted = wanted._replace(
+                list_name=list_name or prepared.list_name, with_=(*with_, *prepared.with_)
+            )
+        if prepared is None or any(wanted):
+            search = searching.places(store_path, trust_path)
+            selected = selecting.select(
+                wanted, search, _booted(search), _fetcher(search[-1], sources)
+            )  # fmt: skip
+            view = viewing.view(selected, pure=pure, processes=not share_processes)
+        if prepared is not None:
+            from bootunion.host.projects import rooting
+
+            if not any(wanted):
+                selected, view = rooting.NOTHING, rooting.view(processes=not share_processes)
+            selected, view, search = rooting.add(prepared, selected, view, search)
         if only_plan:
             for step in choosing.plan(selected, view):
                 print(step.describe())
             return 0
         with console.terminal_progress() as reporter:
             job = choosing.job(selected, view, search, reporter)
-        os.environ["BOOTUNION_ROOT"] = wanted.title
+        os.environ["BOOTUNION_ROOT"] = wanted.title if project is None else project.resolve().name
+        os.environ.update(prepared.environment if prepared is not None else {})
         return entering.start(job, command)
     except BootunionError as error:
         console.refusal(error)
         return OWN_FAILURE
+
+
+def _prepare(project: Path) -> Any:
+    """What a project needs, fetched and imported where it is missing."""
+    from bootunion.host import projects
+
+    with console.transfer() as bar:
+        return projects.prepare(project, bar)
 
 
 def _booted(search: Sequence[Any]) -> Any:

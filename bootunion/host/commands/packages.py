@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -14,7 +15,6 @@ from bootunion.host import console
 from bootunion.host.signing import Signer
 from bootunion.host.store import Store
 from bootunion.manifest import Manifest
-from bootunion.package import SQUASHFS
 
 from .options import (
     DIRECTORY,
@@ -71,8 +71,8 @@ def import_deb(files: tuple[Path, ...], jobs: int | None, image_format: str, sto
 
     A bad file does not keep the others out; it is named, and the exit status is its own.
     """
-    _import(files, store_path, Signer(package_key, sign_command), jobs or 0, as_json,
-            image_format=image_format)  # fmt: skip
+    signer = Signer(package_key, sign_command)
+    _import(files, store_path, signer, as_json, jobs=jobs or 0, image_format=image_format)
 
 
 @import_group.command(name="wheel")
@@ -85,11 +85,13 @@ def import_deb(files: tuple[Path, ...], jobs: int | None, image_format: str, sto
     help="The interpreter that the wheels are for.",
 )
 @click.option("--jobs", type=click.IntRange(1), default=None, help="At once (default: all cores).")
+@format_option
 @store_option
 @package_key_options
 @json_option
-def import_wheel(files: tuple[Path, ...], python: str, jobs: int | None, store_path: Path,
-                 package_key: Path, sign_command: str, as_json: bool) -> None:  # fmt: skip
+def import_wheel(files: tuple[Path, ...], python: str, jobs: int | None, image_format: str,
+                 store_path: Path, package_key: Path, sign_command: str,
+                 as_json: bool) -> None:  # fmt: skip
     """Import Python wheels: each becomes a package with everything below /usr/local.
 
     Modules are compiled, scripts and entry points become programs, and each file is checked
@@ -101,20 +103,19 @@ def import_wheel(files: tuple[Path, ...], python: str, jobs: int | None, store_p
     from bootunion.host.wheels import importing, interpreter
 
     how = functools.partial(importing.import_wheel, interpreter=interpreter.ask(python))
-    _import(files, store_path, Signer(package_key, sign_command), jobs or 0, as_json, how)
+    signer = Signer(package_key, sign_command)
+    _import(files, store_path, signer, as_json, jobs=jobs or 0, image_format=image_format, how=how)
 
 
-def _import(files: Sequence[Path], store_path: Path, signer: Signer, jobs: int, as_json: bool,
-            how: Callable[..., Manifest] | None = None, image_format: str = SQUASHFS,
-            ) -> None:  # fmt: skip
+def _import(
+    files: Sequence[Path], store_path: Path, signer: Signer, as_json: bool, **options: Any
+) -> None:
     from bootunion.host import importer
 
     store = Store(store_path).create()
     with console.progress() as reporter:
         reporter.stage("importing packages", len(set(files)))
-        results = importer.import_each(
-            files, store, signer, reporter.step, jobs=jobs, how=how, image_format=image_format
-        )
+        results = importer.import_each(files, store, signer, reporter.step, **options)
     refused = {file: one for file, one in results.items() if isinstance(one, BootunionError)}
     made = [one for one in results.values() if not isinstance(one, BootunionError)]
     _show_packages(made, as_json, refused)

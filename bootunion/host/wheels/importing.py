@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bootunion.errors import BootunionError
 from bootunion.manifest import Manifest, Source
+from bootunion.package import SQUASHFS
 
 from .. import packaging
 from ..packaging import Sign
@@ -17,7 +18,7 @@ from .interpreter import Interpreter
 
 def import_wheel(
     file: Path, store: Path, signer: Sign, interpreter: Interpreter, *, sha256: str = "",
-    threads: int = 0,
+    threads: int = 0, image_format: str = SQUASHFS,
 ) -> Manifest:  # fmt: skip
     """Import a wheel for `interpreter`, compressing with `threads` (0: all cores).
 
@@ -38,4 +39,5 @@ def import_wheel(
             Source("wheel", file.name, digest),
             signer,
             processors=threads,
+            image_format=image_format,
         )
