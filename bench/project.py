@@ -56,8 +56,8 @@ class Bench:
     def pip(self, where: Path) -> None:
         if not (where / "venv").exists():
             self.run([PYTHON, "-m", "venv", "venv"], where)
-            self.run(["venv/bin/pip", "install", "-q", "--require-hashes", "-r", "requirements.txt"],
-                     where)  # fmt: skip
+            install = ["venv/bin/pip", "install", "-q", "--require-hashes"]
+            self.run([*install, "-r", "requirements.txt"], where)
 
     def by_uv(self, where: Path) -> None:
         if not (where / "venv").exists():

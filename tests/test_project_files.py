@@ -299,7 +299,8 @@ def test_a_project_is_found_by_its_lock_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", [
     "[", "- a", "requirments: x", "python: 3", "system-packages: 1", "index: 5", "with: [1]",
-    "list: ../x", "list: x@y", "list: 'x@'", "requirements: [a, b]", "python: ''", "list: a\nlist: b",
+    "list: ../x", "list: x@y", "list: 'x@'", "requirements: [a, b]", "python: ''",
+    "list: a\nlist: b",
 ])  # fmt: skip
 def test_a_bootunion_yaml_that_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "requirements.txt").write_text("")
