@@ -7,6 +7,7 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from composing import BOOTUNION, Said, needs_root, run
 from test_plan_command import Desk
 
 from bootunion import systemlist
+from bootunion.host import again
 from bootunion.host.signing import Signer
 from bootunion.manifest import Manifest
 
@@ -363,3 +365,59 @@ def test_a_list_that_must_not_be_used_here_is_refused(
     room.desk.store.add_list("other", 1, envelope)
     said = room.say("--pure", "--list", "other", "--", "true")
     said.refused(code, 125)
+
+
+def worked_out(room: Room, *words: object) -> tuple[str, bool]:
+    """What a start says, and whether it was worked out (rather than done as before)."""
+    argv = room.argv(*words)
+    argv[0] = str(BOOTUNION)
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *argv], capture_output=True, text=True, check=False
+    )
+    said = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
+    assert done.returncode == 0, said
+    return done.stdout, "bootunion.host.cli" in done.stderr
+
+
+def test_a_second_start_is_not_worked_out_again(room: Room) -> None:
+    words = ("--with", "libdemo", "--", "cat", f"/{LIBRARY}")
+    assert worked_out(room, *words) == ("two\n", True)
+    assert worked_out(room, *words) == ("two\n", False)
+    other = (*words[:-1], "/etc/hostname")
+    assert not worked_out(room, *other)[1]
+
+
+def test_what_has_changed_is_worked_out_again(room: Room) -> None:
+    words = ("--with", "libdemo", "--", "cat", f"/{LIBRARY}")
+    worked_out(room, *words)
+    room.desk.package("libdemo", "3", **{LIBRARY: "three\n"})
+    assert worked_out(room, *words) == ("three\n", True)
+    room.desk.list(room.box(), room.one)
+    words = ("--pure", "--list", "desk", *words[2:])
+    worked_out(room, *words)
+    assert worked_out(room, *words) == ("one\n", False)
+    room.desk.list(room.box(), room.two, generation=2)
+    assert worked_out(room, *words) == ("two\n", True)
+
+
+def test_what_is_remembered_ends_with_the_list(room: Room) -> None:
+    made = room.desk.list(room.box(), room.two)
+    made = made._replace(name="short", expires=int(time.time()) + 8)
+    envelope = Signer(room.desk.keys / "list.key")(made.encode(), systemlist.PAYLOAD_TYPE)
+    room.desk.store.add_list("short", 1, envelope)
+    words = ("--pure", "--list", "short", "--", "cat", f"/{LIBRARY}")
+    assert room.out(*words) == "two\n"
+    time.sleep(max(0, made.expires - time.time()))
+    room.say(*words).refused("list-expired", 125)
+
+
+def test_what_is_remembered_by_somebody_else_is_not_believed(room: Room) -> None:
+    words = ("--with", "libdemo", "--", "cat", f"/{LIBRARY}")
+    shutil.rmtree(again.PLACE, ignore_errors=True)
+    worked_out(room, *words)
+    (remembered,) = Path(again.PLACE).iterdir()
+    os.chown(remembered, USER, USER)
+    assert worked_out(room, *words) == ("two\n", True)
+    remembered.write_bytes(b"nonsense")
+    os.chown(remembered, 0, 0)
+    assert worked_out(room, *words) == ("two\n", True)

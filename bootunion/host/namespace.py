@@ -24,7 +24,7 @@ from bootunion.initrd import mount
 from bootunion.initrd.executor import Executor
 from bootunion.initrd.store import Store as Reader
 
-from . import run
+from . import parent
 
 _CLONE_NEWNS = 0x00020000  # linux/sched.h
 _CLONE_NEWUTS = 0x04000000
@@ -152,7 +152,7 @@ def _child(work: Callable[[], object], writing: int, network: bool) -> NoReturn:
     """The child's course; never returns."""
     status = 1
     try:
-        run.die_with_parent()
+        parent.die_with_parent()
         # The parent ends it with SIGKILL. Programs inherit what is ignored, from nohup perhaps.
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_DFL)

@@ -8,11 +8,9 @@ killed when the `with` block ends, and by the kernel when this process dies (PR_
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import re
 import shutil
-import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,8 +18,8 @@ from typing import IO
 
 from bootunion.errors import BootunionError
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_LIBC = ctypes.CDLL(None, use_errno=True)
+from .parent import die_with_parent
+
 _MOST_WORDS = 1 << 16
 # dpkg's summary, behind the failing script's own words.
 _SUMMARY = re.compile(
@@ -47,11 +45,6 @@ _DEBIAN_PACKAGE = {
     "unsquashfs": "squashfs-tools",
     "veritysetup": "cryptsetup-bin",
 }
-
-
-def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent dies (prctl(2), PR_SET_PDEATHSIG)."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -10,7 +10,6 @@ import errno
 import os
 import stat
 
-from bootunion import systemlist
 from bootunion.errors import BootunionError
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -92,6 +91,8 @@ class Store:
 
     def current(self, list_name: str) -> int:
         """The generation that `lists/<name>/current` names: a hint, not to be trusted."""
+        from bootunion import systemlist  # noqa: PLC0415 - a process root's start needs no list
+
         shown = f"lists/{list_name}/current"
         text = self.read("lists", list_name, "current", limit=_CURRENT_SIZE)
         generation = text.decode("ascii", "replace").strip()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from bootunion.errors import BootunionError
-from bootunion.host import console
+from bootunion.host import again, console
 from bootunion.systemlist import Layer
 
 from .fetches import sources_option
@@ -107,11 +107,41 @@ def _run(
         with console.terminal_progress() as reporter:
             job = choosing.job(selected, view, search, reporter)
         os.environ["BOOTUNION_ROOT"] = wanted.title if project is None else project.resolve().name
-        os.environ.update(prepared.environment if prepared is not None else {})
+        variables = prepared.environment if prepared is not None else {}
+        os.environ.update(variables)
+        images = [search[store].store.packages / layer.file_name
+                  for layer, store in selected.picks]  # fmt: skip
+        again.remember(
+            job, until=selected.until,
+            watched=[*_watched(wanted, project, search, trust_path), *map(str, images)],
+            names=("BOOTUNION_ROOT", choosing.VERIFICATION, *variables),
+        )  # fmt: skip
         return entering.start(job, command)
     except BootunionError as error:
         console.refusal(error)
         return OWN_FAILURE
+
+
+def _watched(
+    wanted: Any, project: Path | None, search: Sequence[Any], trust_path: Path
+) -> Iterator[str]:
+    """The paths, but for the packages' images, that a start was worked out from."""
+    from bootunion.host import marking
+    from bootunion.host.processes import searching
+
+    name = wanted.list_name.partition("@")[0]
+    yield from ("/", "/etc", "/dev/mapper/control", marking.BOOT_REPORT, wanted.list_name)
+    for anchor in (trust_path, searching.user_keys() / "trust"):
+        yield str(anchor / "trust.json")
+    yield str(searching.user_store() / "packages")
+    for place in search:
+        top = place.store.path
+        for below in ("packages", "lists", f"lists/{name}", f"lists/{name}/current", "trust"):
+            yield str(top / below)
+    if project is not None:
+        from bootunion.host import projects
+
+        yield from projects.depends(project, os.environ)
 
 
 def _prepare(project: Path) -> Any:

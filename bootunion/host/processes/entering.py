@@ -11,16 +11,19 @@ import ctypes
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import NamedTuple
 
 from bootunion.errors import BootunionError
 from bootunion.initrd import mount
 from bootunion.initrd.process import ProcessExecutor
 from bootunion.initrd.store import Store as Reader
 from bootunion.operations import Operation
+from bootunion.values import NamedTuple
 
 from . import supervising
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _CLONE_NEWNS = 0x00020000  # linux/sched.h
 _CLONE_NEWUSER = 0x10000000

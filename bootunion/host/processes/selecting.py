@@ -40,12 +40,14 @@ class Wanted(NamedTuple):
 class Selected(NamedTuple):
     """What was found: packages top first. The first `above` come over what the machine runs.
 
-    `alone` says that they make a root; else they come over the machine's, which runs no list.
+    `alone` says that they make a root; else they come over the machine's, which runs no list. The
+    named list expires at `until` (seconds since 1970, 0: never).
     """
 
     picks: tuple[Pick, ...]
     above: int
     alone: bool
+    until: int = 0
 
 
 Fetch = Callable[[Sequence[Layer]], None]
@@ -62,8 +64,11 @@ def select(
     what is wrong with a list or manifest.
     """
     over = [find(spec, search) for spec in wanted.with_]
+    until = 0
     if wanted.list_name:
-        over += _of_list(_list(wanted.list_name, search), search, fetch)
+        system = _list(wanted.list_name, search)
+        until = system.expires
+        over += _of_list(system, search, fetch)
     over = _once(over)
     names = {(pick.layer.name, pick.layer.architecture) for pick in over}
     under: list[Pick] = []
@@ -77,7 +82,7 @@ def select(
     if not picks:
         text = "no package is left: name a list or packages with --list and --with"
         raise BootunionError("package-missing", text)
-    return Selected(picks, len(over), alone=wanted.pure or booted is not None)
+    return Selected(picks, len(over), alone=wanted.pure or booted is not None, until=until)
 
 
 def _once(picks: Iterable[Pick]) -> list[Pick]:

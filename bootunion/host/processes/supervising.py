@@ -9,17 +9,15 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import marshal
 import os
-import pickle
 import signal
 import sys
-import traceback
-from collections.abc import Callable, Sequence
-from typing import IO, Any, NoReturn
+from collections.abc import Callable, Iterator, Sequence
 
 from bootunion.errors import BootunionError
 
-from .. import run
+from ..parent import die_with_parent
 
 _CLONE_NEWPID = 0x20000000  # linux/sched.h
 _NOT_FOUND = 127  # as a shell says it
@@ -32,6 +30,10 @@ _STOPPING = {signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
 _PASSED_ON = _CAUGHT - {signal.SIGCHLD, signal.SIGCONT}
 # What the first process says to the caller's.
 _ERROR, _ENDED = range(2)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import IO, Any, NoReturn
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -60,25 +62,41 @@ def supervise(enter: Callable[[], None], command: Sequence[str]) -> int:
     sys.stderr.flush()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _CAUGHT)
     try:
-        if _libc.unshare(ctypes.c_int(_CLONE_NEWPID)) != 0:
-            text = f"cannot make a namespace: {os.strerror(ctypes.get_errno())}"
-            raise BootunionError("privilege-missing", text)
-        first = os.fork()
-        if first == 0:
-            os.close(reading)
-            _first(enter, command, writing, before)
+        with _new_process_namespace():
+            first = os.fork()
+            if first == 0:
+                os.close(reading)
+                _first(enter, command, writing, before)
         os.close(writing)
+        handle = os.pidfd_open(first)  # by its number it could be another one by the time
         with os.fdopen(reading, "rb") as pipe:
             try:
                 status = _attend(first, pipe)
             finally:
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(first, signal.SIGKILL)
+                    signal.pidfd_send_signal(handle, signal.SIGKILL)
+                os.close(handle)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     if os.WIFSIGNALED(status):
         _die_alike(os.WTERMSIG(status))
     return os.waitstatus_to_exitcode(status)
+
+
+@contextlib.contextmanager
+def _new_process_namespace() -> Iterator[None]:
+    """What is forked in the block is the first process of a namespace; later ones are not in it."""
+    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if _libc.unshare(ctypes.c_int(_CLONE_NEWPID)) != 0:
+            text = f"cannot make a namespace: {os.strerror(ctypes.get_errno())}"
+            raise BootunionError("privilege-missing", text)
+        try:
+            yield
+        finally:
+            _libc.setns(ctypes.c_int(own), ctypes.c_int(_CLONE_NEWPID))
+    finally:
+        os.close(own)
 
 
 def _attend(first: int, pipe: IO[bytes]) -> int:
@@ -101,11 +119,12 @@ def _attend(first: int, pipe: IO[bytes]) -> int:
 
 
 def _hear(pipe: IO[bytes], status: int | None) -> int | None:
-    with contextlib.suppress(EOFError, pickle.UnpicklingError, TypeError, BlockingIOError):
+    with contextlib.suppress(EOFError, ValueError, TypeError, BlockingIOError):
         while True:
-            kind, value = pickle.load(pipe)  # noqa: S301 - our own child wrote it
+            kind, value = marshal.load(pipe)  # noqa: S302 - our own child wrote it
             if kind == _ERROR:
-                raise value
+                code, text, subject = value
+                raise BootunionError(code, text, subject=subject)
             if kind == _ENDED:
                 status = value
     return status
@@ -129,15 +148,15 @@ def _first(
     """The course of the namespace's first process; never returns."""
     with os.fdopen(writing, "wb", buffering=0) as pipe:
         try:
-            run.die_with_parent()
+            die_with_parent()
             enter()
             program = os.fork()
         except BootunionError as error:
-            _tell(pipe, _ERROR, error)
+            _tell(pipe, _ERROR, (error.code, error.message, error.subject))
             os._exit(1)
         except BaseException as error:
-            traceback.print_exc()
-            _tell(pipe, _ERROR, RuntimeError(f"in the namespace: {error!r}"))
+            text = f"making the root: {type(error).__name__}: {error}"
+            _tell(pipe, _ERROR, ("program-failed", text, ""))
             os._exit(1)
         if program == 0:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -165,5 +184,5 @@ def _collect(program: int) -> int:
                     break
 
 
-def _tell(pipe: IO[bytes], kind: int, value: object) -> None:
-    pipe.write(pickle.dumps((kind, value)))
+def _tell(pipe: IO[bytes], kind: int, value: Any) -> None:
+    pipe.write(marshal.dumps((kind, value)))

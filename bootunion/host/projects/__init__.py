@@ -101,6 +101,13 @@ def recall(top: Path, environment: Mapping[str, str]) -> Prepared | None:
         return None  # another version's; it is written anew
 
 
+def depends(directory: Path, environment: Mapping[str, str]) -> list[str]:
+    """The paths that what is remembered of a project depends on, and where it is remembered."""
+    top, cache = directory.resolve(), places.cache(environment)
+    fields = memory.recall(cache, top, environment) or {"depends": []}
+    return [str(memory.place(cache, top)), *(path for path, _ in fields["depends"])]
+
+
 def _with_path(wanted: dict[str, str], environment: Mapping[str, str]) -> dict[str, str]:
     """The project's programs come first in PATH, as in a virtual environment that is active."""
     before = environment.get("PATH") or os.defpath
