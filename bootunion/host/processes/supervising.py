@@ -13,6 +13,7 @@ import marshal
 import os
 import signal
 import sys
+import warnings  # noqa: F401 - execvp imports it, where there is no Python any more
 from collections.abc import Callable, Iterator, Sequence
 
 from bootunion.errors import BootunionError
@@ -159,8 +160,11 @@ def _first(
             _tell(pipe, _ERROR, ("program-failed", text, ""))
             os._exit(1)
         if program == 0:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            execute(command)
+            try:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+                execute(command)
+            finally:
+                os._exit(_NOT_RUNNABLE)  # never back into the caller's code
         _tell(pipe, _ENDED, _collect(program))
         os._exit(0)
 
