@@ -61,6 +61,7 @@ def cells(good: tiny.Tiny) -> Iterator[Cell]:
         for flavour in ("systemd", "plain"):
             yield _newer_kernel(good, suite, f"dracut generic {flavour}")
         yield from _plain(good, suite, "initramfs-tools")
+    yield _kept_overlay(good)
     for suite in ("bookworm", "trixie"):
         yield _hostonly(good, suite)
 
@@ -166,6 +167,23 @@ def _hostonly(good: tiny.Tiny, suite: str) -> Cell:
         )
 
     return Cell(f"{suite} dracut hostonly, made on a machine that runs from a list", boots)
+
+
+def _kept_overlay(good: tiny.Tiny) -> Cell:
+    """What dracut 059 keeps of the root of a machine that runs from a list, in a plain image."""
+
+    def boots(work: Path) -> str:
+        initrd = generators.make(good, roots.make("bookworm"), "dracut generic plain", work)
+        kept = work / "kept/etc/cmdline.d/95root-dev.conf"
+        kept.parent.mkdir(parents=True)
+        kept.write_text(" rootfstype=overlay rootflags=rw,relatime,lowerdir=0:1\n")
+        extra = tiny.archive(work / "kept", work / "kept.img")
+        both = tiny.appended(initrd, extra, work / "with-kept.img")
+        on = generators.disk(good, work)
+        generators.good_boot(good.kernel, both, on, "bookworm plain kept overlay")
+        return "boots"
+
+    return Cell("bookworm dracut plain: it keeps an overlay's options", boots)
 
 
 def _sources(good: tiny.Tiny) -> Iterator[Cell]:
