@@ -21,7 +21,7 @@ TOP = Path(__file__).resolve().parents[1]
 EXAMPLE = TOP / "examples/python-project"
 BOOTUNION = Path(sys.executable).parent / "bootunion"
 PYTHON = "/usr/bin/python3"
-ROUNDS = 2
+ROUNDS = int(os.environ.get("ROUNDS", "3"))
 STARTS = 30
 TESTS = ("python", "-m", "pytest", "-q", "-p", "no:cacheprovider")
 NOTHING = ("python", "-c", "pass")
@@ -127,7 +127,7 @@ def main() -> None:
     subprocess.run([*pip, "download", "-q", "--no-deps", "--require-hashes", "-d", links, "-r",
                     EXAMPLE / "requirements.txt"], check=True)  # fmt: skip
     uv = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(shutil.which("uv") or "uv")
-    ways = ["venv + pip", "bootunion", *(["uv"] if uv.exists() else [])]
+    ways = ["bootunion", *(["uv"] if uv.exists() else []), "venv + pip"]
     best: dict[str, dict[str, float]] = {way: {} for way in ways}
     for _ in range(ROUNDS):
         for way in ways:

@@ -121,6 +121,7 @@ def lock(tmp_path: Path, text: str, name: str = "pylock.toml") -> Path:
     return path
 
 
+HASHES = f'{{sha256 = "{A}"}}'
 PYLOCK = f"""\
 lock-version = "1.0"
 created-by = "test"
@@ -130,8 +131,7 @@ requires-python = ">=3.9"
 name = "One"
 version = "1.0"
 wheels = [
-  {{name = "one-1.0-py3-none-any.whl", url = "https://example.org/x", size = 5,
-    hashes = {{sha256 = "{A}"}}}},
+  {{name = "one-1.0-py3-none-any.whl", url = "https://example.org/x", size = 5, hashes = {HASHES}}},
   {{path = "wheels/one-1.0-py2-none-any.whl", hashes = {{sha256 = "{B}"}}}},
 ]
 sdist = {{name = "one-1.0.tar.gz", hashes = {{sha256 = "{B}"}}}}
@@ -177,6 +177,9 @@ def test_a_pylock_that_is_refused(tmp_path: Path, before: str, after: str, code:
     assert caught.value.code == code
 
 
+HASH = f'hash = "sha256:{A}"'
+
+
 def uv_package(name: str, version: str, more: str = "") -> str:
     return f"""
 [[package]]
@@ -184,8 +187,7 @@ name = "{name}"
 version = "{version}"
 source = {{ registry = "https://pypi.org/simple" }}
 {more}
-wheels = [ {{ url = "https://example.org/{name}-{version}-py3-none-any.whl",
-             hash = "sha256:{A}", size = 7 }} ]
+wheels = [{{ url = "https://example.org/{name}-{version}-py3-none-any.whl", {HASH}, size = 7 }}]
 """
 
 
