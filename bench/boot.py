@@ -58,7 +58,7 @@ def arguments(guest: Guest, disk: Path, how: str, name: str, clock: str) -> list
     os.truncate(disk, size)
     return [
         # RDRAND: without it the first to ask for random bytes waits a second for them.
-        "nice", "-n", "1", "qemu-system-x86_64", "-cpu", "qemu64,+rdrand", "-accel", accelerator, *more,
+        "nice", "qemu-system-x86_64", "-cpu", "qemu64,+rdrand", "-accel", accelerator, *more,
         "-smp", processors,
         "-machine", "pc,nvdimm=on", "-m", f"{_MEMORY}M,slots=2,maxmem=16G",
         "-object", f"memory-backend-file,id=disk,share=off,mem-path={disk},size={size}",
