@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 PKGS = Path("/pkgs")
 SOCKET = "/run/bootunion/helper.socket"
 UNIT = "bootunion-helper.service"
-RACES = 60
+RACES = 30
 KILLS = 40
 FLOOD = 600
 
