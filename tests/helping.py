@@ -125,8 +125,8 @@ def serving(system: System, *argv: str, program: str = "-mbootunion.helper") -> 
         wait_for(lambda: not children(process.pid))
         yield process
         assert process.poll() in (None, 0), (system.top / "log").read_text()
-        for child in children(process.pid):
-            wait_for(lambda child=child: not Path(f"/proc/{child}").exists())  # type: ignore[misc]
+        # Its requests are over, and it has seen that.
+        wait_for(lambda: process.poll() == 0 or not [*children(process.pid), *work.iterdir()])
     finally:
         process.terminate()
         process.wait()
