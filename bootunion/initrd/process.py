@@ -49,7 +49,9 @@ class ProcessExecutor(Executor):
                         time.sleep(_PAUSE)
                         continue
                 device = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.ENXIO):
+                    raise
                 continue  # its last user left in between
             self._close.callback(os.close, device)
             # By number it may be another one by now: look once more while it is held.
