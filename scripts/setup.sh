@@ -6,12 +6,12 @@ set -eu
 cd "$(dirname "$0")/.."
 
 packages="bash-completion chromium cpio cryptsetup-bin dpkg-dev e2fsprogs faketime fdisk fish gcc groff-base kmod
-libudev1 mandoc python3 python3-cryptography python3-pyudev python3-venv qemu-system-x86 shellcheck squashfs-tools
-systemd udev util-linux zsh zstd"
+libudev1 mandoc mmdebstrap python3 python3-cryptography python3-pyudev python3-venv qemu-system-x86 shellcheck squashfs-tools
+squashfuse systemd udev util-linux zsh zstd"
 # Either of its packages will do, and they exclude each other.
 command -v busybox > /dev/null || packages="$packages busybox-static"
 if [ "${1:-}" = packages ]; then
-    packages="$packages debhelper dh-python fakeroot lintian makepkg mmdebstrap pacman-package-manager
+    packages="$packages debhelper dh-python fakeroot lintian makepkg pacman-package-manager
         pybuild-plugin-pyproject python3-all python3-click python3-hatchling python3-pyroute2
         python3-rich python3-yaml python3-zstandard rpm rpmlint"
 fi
