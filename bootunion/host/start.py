@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -15,7 +16,10 @@ def main() -> None:
         except Exception:  # it is worked out anew, and says what is wrong
             status = None
         if status is not None:
-            sys.exit(status)
+            # Taking the interpreter apart takes longer than this process has lived for.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
     from .cli import main as whole  # noqa: PLC0415 - takes longer than what comes before
 
     whole()
