@@ -33,8 +33,9 @@ def _root_options(function: Callable[..., Any]) -> Callable[..., Any]:
                      help="The packages of the Python project in this directory, too."),
         click.option("--pure", is_flag=True,
                      help="Nothing but these packages: the system's own are not there."),
-        click.option("--share-processes", is_flag=True,
-                     help="See and signal the machine's processes, not only one's own."),
+        click.option("--own-processes/--share-processes", default=None,
+                     help="See one's own processes alone, or the machine's (default: own; "
+                          "shared for a project that asks for no packages but its own)."),
         click.option("--plan", "only_plan", is_flag=True,
                      help="Print what would be done, and do nothing."),
         sources_option,
@@ -75,7 +76,7 @@ def shell(**wanted: Any) -> None:
 
 def _run(
     command: Sequence[str], list_name: str, with_: tuple[str, ...], without: tuple[str, ...],
-    project: Path | None, pure: bool, share_processes: bool, only_plan: bool,
+    project: Path | None, pure: bool, own_processes: bool | None, only_plan: bool,
     sources: tuple[str, ...], store_path: Path, trust_path: Path,
 ) -> int:  # fmt: skip
     from bootunion.host.processes import choosing, entering, searching, selecting, viewing
@@ -93,12 +94,12 @@ def _run(
             selected = selecting.select(
                 wanted, search, _booted(search), _fetcher(search[-1], sources)
             )  # fmt: skip
-            view = viewing.view(selected, pure=pure, processes=not share_processes)
+            view = viewing.view(selected, pure=pure, processes=own_processes is not False)
         if prepared is not None:
             from bootunion.host.projects import rooting
 
             if not any(wanted):
-                selected, view = rooting.NOTHING, rooting.view(processes=not share_processes)
+                selected, view = rooting.NOTHING, rooting.view(processes=own_processes is True)
             selected, view, search = rooting.add(prepared, selected, view, search)
         if only_plan:
             for step in choosing.plan(selected, view):
