@@ -94,6 +94,8 @@ class Machine:
         deadline = time.monotonic() + seconds
         while True:
             ended = self._process.poll() is not None
+            if ended:
+                self._reader.join()  # its last words
             found = re.compile(pattern, re.MULTILINE).search(self._text, self._seen)
             if found:
                 self._seen = found.end()

@@ -440,7 +440,7 @@ def test_a_worker_that_is_killed_ends_the_import_in_a_sentence(
     "typed, found",
     [
         (["ver"], ["verify"]),
-        (["import", ""], ["deb"]),
+        (["import", ""], ["deb", "wheel"]),
         (["plan", "--store", "{store}", "d"], ["demo", "desk"]),
         (["verify", "--store", "{store}", "x"], []),
         (["plan", "--store", "/no/such/store", ""], []),

@@ -328,6 +328,7 @@ def main() -> None:
             continue
         print(f"LOG {text}", flush=True)
     print("LOOKS-DONE", flush=True)
+    time.sleep(1)  # the console is slower than the machine's end
     with open("/dev/port", "r+b", buffering=0) as port:
         port.seek(0xF4)
         port.write(bytes([42]))
