@@ -17,7 +17,7 @@ import wheelmaking
 from test_fetch import Handler, Server
 from wheelmaking import sha256, wheel
 
-from bootunion import trust
+from bootunion import dsse, trust
 from bootunion.errors import BootunionError
 from bootunion.host import projects, reading, signing
 from bootunion.host.projects import Prepared
@@ -202,7 +202,7 @@ def test_a_package_that_another_key_signed_is_made_anew(desk: Desk, keys: Path) 
     desk.prepare()
     manifest = next((desk.cache / "packages").glob("wheel-one*.json"))
     envelope = json.loads(manifest.read_text())
-    payload = reading.dsse.decode(manifest.read_bytes(), subject="x")
+    payload = dsse.decode(manifest.read_bytes(), subject="x")
     signer = signing.Signer(keys / "package.key")
     manifest.write_bytes(signer(payload.payload, payload.payload_type))
     next((desk.cache / "projects").iterdir()).unlink()
