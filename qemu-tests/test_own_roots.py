@@ -77,7 +77,9 @@ def found(debian: Debian, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     with machine.boot(debian.kernel, debian.initrd("systemd"), scenario.CMDLINE,
                       disk(debian, work), log) as running:  # fmt: skip
         running.login()
-        seen = looks(running, "prepare", "shells", "logins", "service", "manager", "broken")
+        seen = looks(
+            running, "prepare", "shells", "helped", "logins", "service", "manager", "broken"
+        )
         seen["console"] = {
             "alice": console_login(running, "alice", "1"),
             "carol": console_login(running, "carol"),
@@ -115,6 +117,16 @@ def test_killed_shells_leave_no_mount_and_no_device(found: dict[str, Any]) -> No
     left = found["shells-left"]
     assert left["while"] == 6  # libpin twice and pin-tool once, each a loop and a dm device
     assert (left["after"], left["mounts"]) == ([], True)
+
+
+def test_a_user_without_privileges_gets_the_same_from_the_helper(found: dict[str, Any]) -> None:
+    helped = found["helped"]
+    assert (helped["user"], helped["checked"]) == ("carol", ["verity"] * 3)
+    assert sees(helped["one"]) == ("1", "1")
+    assert sees(helped["two"]) == ("2", "2")
+    version, program = sees(helped["three"])
+    assert version == "" and NO_LIBRARY in program
+    assert found["helped-left"] == []
 
 
 @pytest.mark.parametrize("way", ["ssh", "console"])

@@ -153,6 +153,27 @@ def shells() -> None:
     tell("shells-left", {"while": more, "after": settled(before), "mounts": mounts() == table})
 
 
+def helped() -> None:
+    """The same shells, started by a user without privileges: the helper mounts for them."""
+    before = devices()
+    words("systemctl", "start", "bootunion-helper.socket")
+
+    def start(*packages: str) -> Shell:
+        wanted = [word for name in packages for word in ("--with", name)]
+        return Shell(*as_carol(), "bootunion", "run", *wanted, "--")
+
+    one, two = start("libpin=1.0", "pin-tool"), start("libpin=2.0", "pin-tool")
+    three = start("pin-tool")
+    tell("helped", {
+        "one": look(one, "1"), "two": look(two, "2"), "three": look(three),
+        "checked": [each.ask("echo $BOOTUNION_VERIFICATION") for each in (one, two, three)],
+        "user": one.ask("id -un"),
+    })  # fmt: skip
+    for shell in (one, two, three):
+        shell.kill()
+    tell("helped-left", settled(before))
+
+
 def over_ssh(user: str, *allowed: str) -> object:
     done = subprocess.run(
         [*SSH, "-i", "/root/key", f"{user}@localhost", f"python3 {LOOK} {' '.join(allowed)}"],
