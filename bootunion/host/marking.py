@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import NamedTuple
 
 from bootunion.errors import BootunionError
 from bootunion.initrd import report as reporting
 from bootunion.initrd import state as keeping
 from bootunion.initrd.store import Store
 from bootunion.state import State
+from bootunion.values import NamedTuple
 
 STORE = "/pkgs"
 BOOT_REPORT = "/run/bootunion/boot.json"
