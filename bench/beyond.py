@@ -266,8 +266,8 @@ def erofs_tree(stack: contextlib.ExitStack, image: Path, devices: Sequence[Path]
 
 
 def squashfs_tree(stack: contextlib.ExitStack, image: Path) -> int:
-    with image.open("rb") as file:
-        held, device = loop.attach(file.fileno(), image.stat().st_size, image.name)
+    with image.open("rb") as file, loop.Control() as loops:
+        held, device = loops.attach(file.fileno(), image.stat().st_size, image.name)
     with mount.FileSystemContext("squashfs") as context:
         context.flag("ro")
         context.string("source", device)

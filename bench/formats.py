@@ -120,8 +120,9 @@ def mounted(image: Path) -> Iterator[Path]:
         tempfile.TemporaryDirectory(prefix="bootunion-") as where,
         image.open("rb") as file,
         contextlib.ExitStack() as stack,
+        loop.Control() as loops,
     ):
-        held, device = loop.attach(file.fileno(), image.stat().st_size, image.name)
+        held, device = loops.attach(file.fileno(), image.stat().st_size, image.name)
         stack.callback(os.close, held)
         mount.mount(device, where, "squashfs", mount.MS_RDONLY)
         stack.callback(mount.unmount, where)
@@ -158,9 +159,9 @@ def measure(variant: str, images: Sequence[Path]) -> Result:
     with contextlib.ExitStack() as stack:
         devices = []
         for image in images:
-            with image.open("rb") as file:
+            with image.open("rb") as file, loop.Control() as loops:
                 size = -(-image.stat().st_size // PIECE) * PIECE
-                held, path = loop.attach(file.fileno(), size, image.name)
+                held, path = loops.attach(file.fileno(), size, image.name)
             stack.callback(os.close, held)
             devices.append(path)
         before = pinned()

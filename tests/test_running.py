@@ -132,12 +132,15 @@ def on_root(
     def inside() -> Result:
         space = machine.top / "workspace"
         root, upper, place = space / "root", space / "upper", space / "private/upper"
-        with Reader(str(machine.store.path)) as reader, Executor(reader) as executor:
+        with (
+            Reader(str(machine.store.path)) as reader, Executor(reader) as executor,
+            loop.Control() as loops,
+        ):  # fmt: skip
             devices = {}
             for position, name in enumerate(names):
                 fd, size = reader.open("packages", name)
                 # The devices stay open: they would clear themselves.
-                _, devices[position] = loop.attach(fd, size, name)
+                _, devices[position] = loops.attach(fd, size, name)
                 executor.use(position, devices[position])
             layers = range(len(names))
             executor.execute((
