@@ -257,7 +257,11 @@ class Executor:
         # layers fit (KERNEL: fs/namespace.c, copy_mount_options).
         layers = f"{self._workspace}/layers"
         os.makedirs(layers, exist_ok=True)
-        before = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            before = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except PermissionError:
+            # Who became another user may be where that one may not: there is no way back.
+            before = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         os.chdir(layers)
         try:
             for layer, _ in lower:
