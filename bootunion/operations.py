@@ -140,10 +140,14 @@ class MakeFrame(NamedTuple):
 
 
 class CarryTree(NamedTuple):
-    """Show the caller's `path` at the same path below `root`, with all that is mounted there."""
+    """Show the caller's `path` at the same path below `root`, with all that is mounted there.
+
+    Where the root has no such place it is refused, unless `optional`.
+    """
 
     root: str
     path: str
+    optional: bool = False
 
     def describe(self) -> str:
         return f"show the caller's {self.path}"

@@ -98,6 +98,24 @@ def for_root(picks: Sequence[Pick], view: View, workspace: str, how: str) -> tup
     )
 
 
+def for_handed_root(picks: Sequence[Pick], view: View, workspace: str) -> tuple[Operation, ...]:
+    """The operations after which the root is the tree that was handed over as layer 0.
+
+    The other layers of `picks` were handed over, too, and are for the trees of `view`. What of the
+    caller's trees has no place in that root is not shown: nothing can be added to it.
+    """
+    root = f"{workspace}/root"
+    return (
+        op.PrepareWorkspace(workspace),
+        op.UseTree(0, root),
+        *(op.CarryTree(root, path, optional=True) for path in (*view.carried, *view.files)),
+        *((op.MountProc(root),) if view.proc else ()),
+        *_trees(picks, view, root, len(picks)),
+        *(op.HideDirectory(root, path) for path in view.hidden),
+        op.EnterRoot(root),
+    )
+
+
 def for_trees(picks: Sequence[Pick], view: View, workspace: str, how: str) -> tuple[Operation, ...]:
     """The operations that put `view.trees` over directories of the caller's root."""
     return (

@@ -51,6 +51,24 @@ def test_a_pure_root_through_the_helper(room: Room, system: helping.System) -> N
     assert found.splitlines()[:3] == ["one", "bin", "lib"]
 
 
+def test_files_of_two_packages_are_two_to_a_loader(room: Room, system: helping.System) -> None:
+    # It takes files of one device and number for one.
+    names = [f"part{number}" for number in range(40)]
+    for name in names:
+        room.desk.package(name, **{f"usr/lib/{name}": name})
+    places = "dev proc sys run tmp var home root srv mnt media etc"
+    room.desk.package("places", **{f"{name}/.place": "" for name in places.split()})
+    room.box()
+    few = ["--pure", "--with", "box", "--with", "part0", "--with", "part1"]
+    many = ["--pure", "--with", "box", "--with", "places",
+            *(word for name in names for word in ("--with", name))]  # fmt: skip
+    for words in (few, many):
+        files = ["/usr/lib/part0", "/usr/lib/part1"]
+        found = out(room, system, *words, "--", "busybox", "stat", "-c", "%d:%i", *files)
+        assert len(set(found.split())) == 2, found
+        assert out(room, system, *words, "--", "cat", *files) == "part0part1"
+
+
 def test_what_the_helper_does_not_mount_is_mounted_without_it(
     room: Room,
     system: helping.System,

@@ -111,7 +111,12 @@ class ProcessExecutor(Executor):
             tree = mount.clone_tree(source, todo.path, recursive=True)
         finally:
             os.close(source)
-        _place(tree, todo.root, todo.path)
+        try:
+            _place(tree, todo.root, todo.path)
+        except FileNotFoundError:
+            if not todo.optional:
+                raise
+            return
         if self._workspace.startswith(f"{todo.path}/"):
             # It came with the rest: twice as many mounts, and a second way to the packages.
             with contextlib.suppress(OSError):

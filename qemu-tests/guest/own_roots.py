@@ -100,7 +100,11 @@ def run(*packages: str) -> tuple[str, ...]:
 
 
 def look(shell: Shell, *allowed: str) -> object:
-    return json.loads(shell.ask(f"python3 {LOOK} {' '.join(allowed)}").splitlines()[-1])
+    said = shell.ask(f"python3 {LOOK} {' '.join(allowed)}")
+    try:
+        return json.loads(said.splitlines()[-1])
+    except (ValueError, IndexError):
+        raise RuntimeError(said) from None
 
 
 def prepare() -> None:

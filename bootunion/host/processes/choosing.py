@@ -80,15 +80,18 @@ def _by_helper(selected: Selected, view: View) -> tuple[entering.Job | None, str
 
     if not os.path.exists(handing.socket_path()):
         return None, "there are neither privileges nor a helper"
-    united, view, groups = handing.united(selected, view)
+    wish = handing.handed(selected, view)
     try:
-        trees = handing.ask(selected.picks, groups)
+        trees = handing.ask(selected.picks, wish.groups)
     except BootunionError as refusal:
         # It knows the system's packages only; a person's own are mounted by themselves.
         return None, f"the helper has not mounted them ({refusal})"
     os.environ[VERIFICATION] = process.VERITY
     workspace = searching.user_store() / "root"
-    steps = _steps(united, view, workspace, process.GIVEN)
+    if wish.whole:
+        steps = process.for_handed_root(wish.picks, wish.view, str(workspace))
+    else:
+        steps = _steps(selected._replace(picks=wish.picks), view, workspace, process.GIVEN)
     steps = handing.placed(steps, str(workspace), trees)
     return entering.Job(steps, user=True, processes=view.proc, prepare=lambda: trees), ""
 

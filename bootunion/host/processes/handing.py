@@ -13,6 +13,7 @@ from bootunion.helper import protocol
 from bootunion.helper.protocol import Request
 from bootunion.operations import Operation
 from bootunion.process import Pick, View
+from bootunion.values import NamedTuple
 
 from . import asking
 from .selecting import Selected
@@ -29,22 +30,45 @@ def socket_path() -> str:
     return os.environ.get(SOCKET_VARIABLE) or protocol.SOCKET
 
 
-def united(selected: Selected, view: View) -> tuple[Selected, View, tuple[tuple[int, ...], ...]]:
-    """What is selected, with one layer for each union that the view is made of; and these unions.
+# Of more packages that make a root the helper is asked for one union of all.
+_MOST_ALONE = 32
 
-    A union is the positions of its packages, top first.
+
+class Handed(NamedTuple):
+    """What is asked of the helper: a tree for each of `groups` (positions of packages, top first).
+
+    `picks` and `view` are what is made of the trees; with `whole` the first tree is the root.
     """
-    whole = (tuple(range(len(selected.picks))),) if selected.alone else ()
-    groups = tuple(dict.fromkeys([*whole, *(tree.layers for tree in view.trees)]))
-    picks = tuple(_as_one(selected.picks, group) for group in groups)
-    trees = tuple(tree._replace(layers=(groups.index(tree.layers),)) for tree in view.trees)
-    return selected._replace(picks=picks), view._replace(trees=trees), groups
+
+    groups: tuple[tuple[int, ...], ...]
+    picks: tuple[Pick, ...]
+    view: View
+    whole: bool
 
 
-def _as_one(picks: Sequence[Pick], group: Sequence[int]) -> Pick:
-    # The handed tree begins where its packages' trees begin.
-    layer = picks[group[0]].layer
-    return Pick(layer._replace(image=layer.image._replace(root="/")))
+def handed(selected: Selected, view: View) -> Handed:
+    """What to ask for, so that no overlay comes to lie on an overlay.
+
+    Overlayfs shows files of its layers by the numbers that they have there (without xino), told
+    apart by a device for each layer. Over an overlay it has one device for all of them: two
+    libraries are then one to the loader.
+    """
+    picks = tuple(_from_its_top(pick) for pick in selected.picks)
+    if not selected.alone or len(picks) <= _MOST_ALONE:
+        return Handed(tuple((one,) for one in range(len(picks))), picks, view, whole=False)
+    single = tuple(dict.fromkeys(one for tree in view.trees for one in tree.layers))
+    trees = tuple(
+        tree._replace(layers=tuple(1 + single.index(one) for one in tree.layers))
+        for tree in view.trees
+    )
+    groups = (tuple(range(len(picks))), *((one,) for one in single))
+    parts = (picks[0], *(picks[one] for one in single))
+    return Handed(groups, parts, view._replace(trees=trees), whole=True)
+
+
+def _from_its_top(pick: Pick) -> Pick:
+    # The handed tree begins where its package's tree begins.
+    return Pick(pick.layer._replace(image=pick.layer.image._replace(root="/")))
 
 
 def placed(steps: Sequence[Operation], workspace: str, trees: Trees) -> tuple[Operation, ...]:
@@ -53,7 +77,10 @@ def placed(steps: Sequence[Operation], workspace: str, trees: Trees) -> tuple[Op
     Overlayfs takes no detached mount that another user namespace has made (fs/namespace.c,
     clone_private_mount); one that is in the caller's mount namespace it does.
     """
-    places = (op.UseTree(layer, f"{workspace}/handed/{layer}") for layer in trees)
+    used = {one.layer for one in steps if isinstance(one, op.UseTree)}
+    places = (
+        op.UseTree(layer, f"{workspace}/handed/{layer}") for layer in trees if layer not in used
+    )
     return (steps[0], *places, *steps[1:])
 
 
