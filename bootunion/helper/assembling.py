@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Iterable, Sequence
 
 from bootunion import process
 from bootunion.errors import BootunionError
-from bootunion.initrd import dm, mount
+from bootunion.initrd import dm, mount, namespaces
 from bootunion.initrd.process import ProcessExecutor
 from bootunion.initrd.store import Store
 from bootunion.operations import Operation
 from bootunion.systemlist import Layer
-
-_CLONE_NEWNS = 0x00020000  # linux/sched.h
-_CLONE_NEWUSER = 0x10000000
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def steps(layers: Sequence[Layer], directory: str) -> tuple[Operation, ...]:
@@ -39,7 +33,7 @@ def assemble(operations: Iterable[Operation], store: Store, directory: str) -> i
     """
     executor = ProcessExecutor(store)
     try:
-        _unshare(_CLONE_NEWNS)
+        namespaces.unshare(namespaces.NEWNS)
         mount.mount("", "/", "", mount.MS_REC | mount.MS_PRIVATE)
         with executor:
             executor.execute(operations)
@@ -58,7 +52,7 @@ def lock(tree: int, place: str) -> int:
     """
     mount.attach(tree, place)
     os.close(tree)
-    _unshare(_CLONE_NEWUSER | _CLONE_NEWNS)
+    namespaces.unshare(namespaces.NEWUSER | namespaces.NEWNS)
     directory = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         return mount.clone_tree(directory, place)
@@ -81,9 +75,3 @@ def sweep() -> None:
         for name in control.names():
             if name.startswith("bootunion-"):
                 control.remove_unused(name)
-
-
-def _unshare(flags: int) -> None:
-    if _libc.unshare(ctypes.c_int(flags)) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), "unshare")

@@ -7,30 +7,25 @@ it ends, the kernel ends every process in there before the child counts as ended
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import pickle
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Any, NoReturn, TypeVar
 
 from bootunion import operations as op
 from bootunion.errors import BootunionError
-from bootunion.initrd import mount
+from bootunion.initrd import mount, namespaces
 from bootunion.initrd.executor import Executor
 from bootunion.initrd.store import Store as Reader
 
 from . import parent
+from .unsharing import new_pid_namespace, unshare
 
-_CLONE_NEWNS = 0x00020000  # linux/sched.h
-_CLONE_NEWUTS = 0x04000000
-_CLONE_NEWIPC = 0x08000000
-_CLONE_NEWPID = 0x20000000
-_CLONE_NEWNET = 0x40000000
 _HOST_NAME = b"bootunion"
 _SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
@@ -117,34 +112,9 @@ def _listen(pipe: IO[bytes], hear: Callable[[Any], None] | None) -> tuple[int, o
             hear(value)
 
 
-@contextlib.contextmanager
-def new_pid_namespace() -> Iterator[None]:
-    """The first process that is started in the block is the first of a process namespace.
-
-    Raises BootunionError privilege-missing.
-    """
-    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        unshare(_CLONE_NEWPID)
-        try:
-            yield
-        finally:
-            _libc.setns(ctypes.c_int(own), ctypes.c_int(_CLONE_NEWPID))
-    finally:
-        os.close(own)
-
-
-def unshare(flags: int) -> None:
-    """unshare(2). Raises BootunionError privilege-missing."""
-    if _libc.unshare(ctypes.c_int(flags)) != 0:
-        number = ctypes.get_errno()
-        text = f"cannot make a namespace: {os.strerror(number)}"
-        raise BootunionError("privilege-missing", text)
-
-
 def unshare_mounts() -> None:
     """Give this process mounts of its own: what it mounts from here on nobody else sees."""
-    unshare(_CLONE_NEWNS)
+    unshare(namespaces.NEWNS)
     mount.mount("", "/", "", mount.MS_REC | mount.MS_PRIVATE)
 
 
@@ -177,7 +147,7 @@ def _child(work: Callable[[], object], writing: int, network: bool) -> NoReturn:
 def _isolate(network: bool) -> None:
     os.setsid()
     os.umask(0o022)
-    unshare(_CLONE_NEWUTS | _CLONE_NEWIPC | (0 if network else _CLONE_NEWNET))
+    unshare(namespaces.NEWUTS | namespaces.NEWIPC | (0 if network else namespaces.NEWNET))
     _libc.sethostname(_HOST_NAME, ctypes.c_size_t(len(_HOST_NAME)))
     unshare_mounts()
     if not network:

@@ -21,6 +21,7 @@ from bootunion.errors import BootunionError
 from bootunion.initrd import mount
 
 from . import namespace, run
+from .unsharing import new_pid_namespace
 
 _DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9),
             "tty": (5, 0)}  # fmt: skip
@@ -105,7 +106,7 @@ class Sandbox(NamedTuple):
         clean = ["/usr/bin/env", "-i", "LC_ALL=C.UTF-8", "HOME=/root", f"PATH={_PATH}"]
         clean += [f"{key}={value}" for key, value in sorted(inside.items())]
         try:
-            with namespace.new_pid_namespace():
+            with new_pid_namespace():
                 run.follow(
                     [*clean, *argv], what=what, heard=heard, inside=self._enter, program=argv[0]
                 )

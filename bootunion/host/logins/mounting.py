@@ -7,7 +7,6 @@ caller's mount table has nothing but the finished mount. Its devices go with its
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import sys
 from collections.abc import Iterator
@@ -19,15 +18,12 @@ from bootunion.host import namespace
 from bootunion.host.processes import choosing
 from bootunion.host.processes.entering import unshare_mounts
 from bootunion.host.processes.selecting import Selected, Wanted
-from bootunion.initrd import mount
+from bootunion.initrd import mount, namespaces
 from bootunion.initrd.process import ProcessExecutor
 from bootunion.initrd.store import Store as Reader
 
 from . import system
 from .system import System
-
-_CLONE_NEWNS = 0x00020000  # linux/sched.h
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def put(wanted: Wanted, directory: Path, where: System) -> Selected:
@@ -68,8 +64,7 @@ def _own_mounts() -> Iterator[None]:
             yield
         finally:
             # The kernel lets go of the root and the working directory, too (setns(2)).
-            if _libc.setns(ctypes.c_int(own), ctypes.c_int(_CLONE_NEWNS)) != 0:
-                raise OSError(ctypes.get_errno(), "cannot go back to the mount namespace")
+            namespaces.join(own, namespaces.NEWNS)
             os.fchdir(directory)
     finally:
         os.close(directory)

@@ -1,4 +1,4 @@
-"""The root of a session that is being opened: what pam_namespace runs (docs/logins.md, ADR 0005).
+"""The root of a session that is being opened: what pam_namespace runs (docs/logins.md, ADR 0007).
 
 pam_namespace has given the session's process a mount namespace of its own and waits for us. Making
 another mount the root of that namespace moves every process in it whose root was the old one

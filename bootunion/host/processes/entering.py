@@ -7,27 +7,22 @@ namespace of its own the program takes this process' place, with one `supervisin
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from bootunion.errors import BootunionError
-from bootunion.initrd import mount
+from bootunion.initrd import mount, namespaces
 from bootunion.initrd.process import ProcessExecutor
 from bootunion.initrd.store import Store as Reader
 from bootunion.operations import Operation
 from bootunion.values import NamedTuple
 
+from ..unsharing import unshare
 from . import supervising
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
-
-_CLONE_NEWNS = 0x00020000  # linux/sched.h
-_CLONE_NEWUSER = 0x10000000
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Job(NamedTuple):
@@ -79,25 +74,19 @@ def unshare_mounts() -> None:
 
     Raises BootunionError privilege-missing.
     """
-    _unshare(_CLONE_NEWNS)
+    unshare(namespaces.NEWNS)
     mount.mount("", "/", "", mount.MS_REC | mount.MS_SLAVE)
 
 
 def _enter_user_namespace() -> None:
     """Be, in a user namespace, who this process is outside, and nobody else."""
     user, group = os.getuid(), os.getgid()
-    _unshare(_CLONE_NEWUSER)
+    unshare(namespaces.NEWUSER)
     for name, text in (
         ("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1"),
     ):  # fmt: skip
         with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
             file.write(text)
-
-
-def _unshare(flags: int) -> None:
-    if _libc.unshare(ctypes.c_int(flags)) != 0:
-        text = f"cannot make a namespace: {os.strerror(ctypes.get_errno())}"
-        raise BootunionError("privilege-missing", text)
 
 
 def _here() -> str:

@@ -7,20 +7,19 @@ makes the root and collects orphans, and whose end ends everything in there; the
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import marshal
 import os
 import signal
 import sys
 import warnings  # noqa: F401 - execvp imports it, where there is no Python any more
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from bootunion.errors import BootunionError
 
 from ..parent import die_with_parent
+from ..unsharing import new_pid_namespace
 
-_CLONE_NEWPID = 0x20000000  # linux/sched.h
 _NOT_FOUND = 127  # as a shell says it
 _NOT_RUNNABLE = 126
 _SI_KERNEL = 0x80  # asm-generic/siginfo.h: from the terminal, so the program has it already
@@ -35,8 +34,6 @@ _ERROR, _ENDED = range(2)
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import IO, Any, NoReturn
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def execute(command: Sequence[str]) -> NoReturn:
@@ -63,7 +60,7 @@ def supervise(enter: Callable[[], None], command: Sequence[str]) -> int:
     sys.stderr.flush()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _CAUGHT)
     try:
-        with _new_process_namespace():
+        with new_pid_namespace():
             first = os.fork()
             if first == 0:
                 os.close(reading)
@@ -82,22 +79,6 @@ def supervise(enter: Callable[[], None], command: Sequence[str]) -> int:
     if os.WIFSIGNALED(status):
         _die_alike(os.WTERMSIG(status))
     return os.waitstatus_to_exitcode(status)
-
-
-@contextlib.contextmanager
-def _new_process_namespace() -> Iterator[None]:
-    """What is forked in the block is the first process of a namespace; later ones are not in it."""
-    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if _libc.unshare(ctypes.c_int(_CLONE_NEWPID)) != 0:
-            text = f"cannot make a namespace: {os.strerror(ctypes.get_errno())}"
-            raise BootunionError("privilege-missing", text)
-        try:
-            yield
-        finally:
-            _libc.setns(ctypes.c_int(own), ctypes.c_int(_CLONE_NEWPID))
-    finally:
-        os.close(own)
 
 
 def _attend(first: int, pipe: IO[bytes]) -> int:
