@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from . import choice, plan
 from . import operations as op
 from .errors import BootunionError
 from .operations import Operation
-from .systemlist import MAX_LAYERS, Layer
+from .systemlist import MAX_LAYERS, Layer, SystemList
 from .values import NamedTuple
 
 # What the machine and its users keep: programs come from packages, these from the caller's root.
@@ -77,6 +78,16 @@ def check_count(picks: Sequence[Pick]) -> None:
     if len(picks) > most:
         text = f"{len(picks)} layers are more than the {most} that a process root takes"
         raise BootunionError("layers-too-many", text)
+
+
+def refusals(system: SystemList, architecture: str, now: int) -> tuple[BootunionError, ...]:
+    """Why processes of a machine must not use a list at `now` (seconds since 1970).
+
+    Floor, tries, kernel and upper are about boots: a process root runs on the kernel that there is.
+    """
+    machine = plan.Machine(architecture, system.kernel)
+    found = (*plan.refusals(system, machine), *choice.expired(system, now))
+    return tuple(one for one in found if one.code != "upper-unsupported")
 
 
 def for_root(picks: Sequence[Pick], view: View, workspace: str, how: str) -> tuple[Operation, ...]:

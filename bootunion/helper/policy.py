@@ -7,18 +7,16 @@ bounded is how much one person can ask for at once.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
-from bootunion import package, versions
+from bootunion import versions
 from bootunion.errors import BootunionError
 from bootunion.manifest import Manifest
+from bootunion.naming import Named
 from bootunion.systemlist import Layer
 
 _CODE = "helper-request-invalid"
-# Fewer digits are a name: a package may be called "cafe".
-_ROOT_HASH = re.compile(r"[0-9a-f]{16,64}\Z")
 
 
 class Caller(NamedTuple):
@@ -54,38 +52,6 @@ class Bounds(NamedTuple):
         if len(running) >= self.requests:
             text = f"{len(running)} requests are being served, more are not at once"
             raise BootunionError("helper-busy", text)
-
-
-class Named(NamedTuple):
-    """A package as it was asked for; parts that were not given are ""."""
-
-    text: str
-    name: str = ""
-    version: str = ""
-    root_hash: str = ""
-
-    def fits(self, one: Manifest | Layer) -> bool:
-        """Whether a signed description is of this package."""
-        if self.root_hash:
-            return one.image.root_hash.startswith(self.root_hash)
-        return one.name == self.name and self.version in ("", one.version)
-
-    @property
-    def hint(self) -> str:
-        """What its files are found by in `Stems`."""
-        if self.root_hash:
-            return self.root_hash[:16]
-        if self.version:
-            return package.file_stem(self.name, self.version, "", "").rstrip("_")
-        return self.name
-
-
-def parse(text: str) -> Named:
-    """NAME, NAME=VERSION, or 16 and more hex digits of the root hash."""
-    if _ROOT_HASH.match(text):
-        return Named(text, root_hash=text)
-    name, _, version = text.partition("=")
-    return Named(text, name, version)
 
 
 class Stems:

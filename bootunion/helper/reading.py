@@ -10,20 +10,20 @@ import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from bootunion import choice, dsse, manifest, package, plan, systemlist, trust
+from bootunion import dsse, manifest, naming, package, process, systemlist, trust
 from bootunion.errors import BootunionError
 from bootunion.initrd.store import Store
 from bootunion.manifest import Manifest
+from bootunion.naming import Named
 from bootunion.opening import open_list, open_manifest
 from bootunion.systemlist import Layer, SystemList
 
 from . import policy
-from .policy import Named, Stems
+from .policy import Stems
 from .protocol import Granted, Request
 
 _MOST_NAMES = 1 << 17
 _MOST_CANDIDATES = 256
-_INDEPENDENT = ("all", "any", "noarch")  # packages that fit every machine
 
 
 class Places(NamedTuple):
@@ -52,10 +52,10 @@ def select(request: Request, store: Store, places: Places) -> Selected:
     listed = _present(store, system.layers) if system else []
     above: list[Manifest] = []
     if request.with_:
-        allowed = {*plan.ARCHITECTURES.get(os.uname().machine, ()), *_INDEPENDENT}
+        allowed = naming.fitting(os.uname().machine)
         stems = Stems(_stems(store))
-        above = [_find(store, trusted, policy.parse(one), stems, allowed) for one in request.with_]
-    without = [policy.parse(one) for one in request.without]
+        above = [_find(store, trusted, naming.parse(one), stems, allowed) for one in request.with_]
+    without = [naming.parse(one) for one in request.without]
     layers = policy.unite(above, listed, without)
     hashes = tuple(layer.image.root_hash for layer in layers)
     title = (system.name, system.generation) if system else ("", 0)
@@ -110,11 +110,8 @@ def _read_list(store: Store, trusted: trust.Trust, request: Request) -> SystemLi
     data = store.read("lists", name, f"{generation}.json", limit=systemlist.MAX_SIZE)
     system, _ = open_list(data, trusted, subject=subject)
     systemlist.check_place(system, name, generation, subject=subject)
-    # Floor, tries, kernel and upper are about boots: a process root runs on this kernel, without.
-    machine = plan.Machine(os.uname().machine, system.kernel)
-    for refusal in (*plan.refusals(system, machine), *choice.expired(system, int(time.time()))):
-        if refusal.code != "upper-unsupported":
-            raise refusal
+    for refusal in process.refusals(system, os.uname().machine, int(time.time())):
+        raise refusal
     return system
 
 
@@ -153,7 +150,7 @@ def _stems(store: Store) -> list[str]:
 
 
 def _find(
-    store: Store, trusted: trust.Trust, named: Named, stems: Stems, architectures: set[str]
+    store: Store, trusted: trust.Trust, named: Named, stems: Stems, architectures: frozenset[str]
 ) -> Manifest:
     """The signed manifest of a package that was asked for."""
     candidates = stems.of(named)

@@ -104,7 +104,7 @@ def progress() -> Iterator[Reporter]:
         reporter.finish()
 
 
-class _Silent:
+class Silent:
     """Nothing: the words belong to the program that is started."""
 
     def stage(self, what: str, total: int) -> None:
@@ -121,7 +121,7 @@ def terminal_progress() -> Iterator[Reporter]:
         with progress() as reporter:
             yield reporter
     else:
-        yield _Silent()
+        yield Silent()
 
 
 class Transfer:

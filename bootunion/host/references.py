@@ -16,6 +16,13 @@ RUNNING = "running"
 HELP = "LIST, LIST@GENERATION, `running` (what this machine booted) or a list's file"
 
 
+def is_stored(text: str) -> bool:
+    """Whether a text is LIST or LIST@GENERATION: a list of a store."""
+    name, at, generation = text.partition("@")
+    numbered = systemlist.GENERATION.match(generation) is not None
+    return systemlist.LIST_NAME.match(name) is not None and numbered == bool(at)
+
+
 class Found(NamedTuple):
     """A list that was found and whose signature holds. `stored`: it lies in the store."""
 

@@ -10,6 +10,7 @@ import click
 
 from bootunion import package, systemlist
 from bootunion.errors import BootunionError
+from bootunion.host.places import BOOTED_TRUST, TRUST, machine_trust
 
 DEFAULT_STORE = Path("/pkgs")
 DIRECTORY = click.Path(path_type=Path, file_okay=False, readable=False)
@@ -20,19 +21,9 @@ store_option = click.option(
     "--store", "store_path", type=DIRECTORY, default=DEFAULT_STORE, show_default=True,
     envvar="BOOTUNION_STORE", show_envvar=True, help="Directory of packages and lists.",
 )  # fmt: skip
-# The initramfs is gone on a running machine; the agent left the anchor that it booted with.
-BOOTED_TRUST = Path("/run/bootunion/trust")
-_HOST_TRUST = Path("/etc/bootunion/trust")
-
-
-def _trust_place() -> Path:
-    booted = BOOTED_TRUST.is_dir() and not _HOST_TRUST.is_dir()
-    return BOOTED_TRUST if booted else _HOST_TRUST
-
-
 trust_option = click.option(
-    "--trust", "trust_path", type=DIRECTORY, default=_trust_place,
-    show_default=f"{_HOST_TRUST}; where there is none, {BOOTED_TRUST}",
+    "--trust", "trust_path", type=DIRECTORY, default=machine_trust,
+    show_default=f"{TRUST}; where there is none, {BOOTED_TRUST}",
     envvar="BOOTUNION_TRUST", show_envvar=True,
     help="Directory with trust.json.",
 )  # fmt: skip

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from bootunion.host import console
+from bootunion.host.places import BOOTED_TRUST
 
-from .options import BOOTED_TRUST, DIRECTORY, json_option, report_option, store_option
+from .options import DIRECTORY, json_option, report_option, store_option
 
 if TYPE_CHECKING:
     from bootunion.host.running import Running

@@ -18,13 +18,13 @@ import syslog
 from pathlib import Path
 
 from bootunion.errors import BootunionError
-from bootunion.host import namespace
+from bootunion.host import console, namespace
 from bootunion.host.processes import choosing, entering, viewing
 from bootunion.host.processes.selecting import Selected, Wanted
 from bootunion.initrd import mount
 
 from . import system, users
-from .system import Quiet, System
+from .system import System
 from .users import Entry
 
 ENTERED = "entered"
@@ -57,7 +57,7 @@ def enter(name: str, place: Path, where: System, table: Path = users.PLACE) -> E
 def _enter(entry: Entry, where: System) -> Selected:
     selected = system.packages(Wanted(entry.list_name, entry.with_, entry.without), where)
     view = viewing.view(selected, pure=False, processes=False)
-    job = choosing.job(selected, view, where.search, Quiet())
+    job = choosing.job(selected, view, where.search, console.Silent())
     # What the machine mounts later is seen in here, what the session mounts nowhere else.
     mount.mount("", "/", "", mount.MS_REC | mount.MS_SLAVE)
     entering.carry_out(job)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from bootunion import process
 from bootunion.errors import BootunionError
-from bootunion.host import marking, reading, signing
+from bootunion.host import console, marking, places, reading, signing
 from bootunion.host.processes import checking, choosing
 from bootunion.host.processes.searching import Place
 from bootunion.host.processes.selecting import Selected, Wanted, select
@@ -21,8 +21,6 @@ from bootunion.systemlist import Layer, SystemList
 
 STORE = Path("/pkgs")
 REPORT = Path("/run/bootunion/boot.json")
-_TRUST = Path("/etc/bootunion/trust")
-_BOOTED_TRUST = Path("/run/bootunion/trust")
 
 
 class System(NamedTuple):
@@ -35,9 +33,7 @@ class System(NamedTuple):
     @property
     def anchor(self) -> Path:
         """The trust store; where none is named, the machine's own, else what it booted with."""
-        if self.trust != Path():
-            return self.trust
-        return _TRUST if _TRUST.is_dir() else _BOOTED_TRUST
+        return self.trust if self.trust != Path() else places.machine_trust()
 
     @property
     def search(self) -> tuple[Place, ...]:
@@ -65,18 +61,8 @@ def how(selected: Selected, system: System) -> str:
     if checking.have_device_mapper():
         return process.VERITY
     memory = choosing.WORKSPACE.parent / "checked"
-    checking.check(selected.picks, system.search, memory, Quiet().step)
+    checking.check(selected.picks, system.search, memory, console.Silent().step)
     return process.CHECKED
-
-
-class Quiet:
-    """A reporter for where nobody looks on."""
-
-    def stage(self, what: str, total: int) -> None:
-        pass
-
-    def step(self, name: str) -> None:
-        pass
 
 
 def _refuse(missing: Sequence[Layer]) -> None:

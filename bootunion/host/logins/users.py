@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import yaml
 
-from bootunion import systemlist
 from bootunion.errors import BootunionError
+from bootunion.host import references
 
 PLACE = Path("/etc/bootunion/users.yaml")
 MEMBERS = "bootunion-logins"
@@ -128,7 +128,7 @@ def _entry(who: object, what: object, path: Path) -> Entry:
         if key not in _KEYS:
             raise _wrong(path, f"{who} has {key!r}, which is none of {', '.join(_KEYS)}")
     name = what.get("list", "")
-    if not isinstance(name, str) or (name and not _is_list(name)):
+    if not isinstance(name, str) or (name and not references.is_stored(name)):
         raise _wrong(path, f"{who} names {name!r}, which is not the name of a list")
     return Entry(who, name, *(_packages(who, what.get(key, []), path) for key in _KEYS[1:]))
 
@@ -141,9 +141,3 @@ def _packages(who: str, names: object, path: Path) -> tuple[str, ...]:
 
 def _wrong(path: Path, what: str) -> BootunionError:
     return BootunionError("users-invalid", what, subject=str(path))
-
-
-def _is_list(name: str) -> bool:
-    listed, at, generation = name.partition("@")
-    good = systemlist.LIST_NAME.match(listed) is not None
-    return good and (not at or systemlist.GENERATION.match(generation) is not None)

@@ -12,6 +12,7 @@ from bootunion.errors import BootunionError
 from bootunion.process import Pick
 from bootunion.systemlist import Layer
 
+from .. import places as locations
 from .. import signing
 from ..store import Store
 
@@ -25,12 +26,12 @@ class Place(NamedTuple):
 
 def user_store() -> Path:
     """Where a person's own packages lie: `$XDG_CACHE_HOME/bootunion`, by default in ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bootunion"
+    return locations.cache(os.environ)
 
 
 def user_keys() -> Path:
     """Where a person's own keys and trust store lie, by default ~/.config/bootunion."""
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "bootunion"
+    return locations.config(os.environ)
 
 
 def places(store: Path, trust_path: Path) -> tuple[Place, ...]:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from bootunion import choice, plan, versions
+from bootunion import naming, process, versions
 from bootunion.errors import BootunionError
 from bootunion.manifest import Manifest
+from bootunion.naming import Named
 from bootunion.process import Pick
 from bootunion.systemlist import OPTIONAL, Layer, SystemList
 
 from .. import reading, references
 from .searching import Place, locate
-
-_ROOT_HASH = re.compile(r"[0-9a-f]{16,64}\Z")
-_ANY = ("all", "any", "noarch")
 
 
 class Wanted(NamedTuple):
@@ -103,7 +100,8 @@ def _list(reference: str, search: Sequence[Place]) -> SystemList:
     for place in search:
         try:
             system = references.find(reference, place.store, place.trusted).system
-            _check_usable(system)
+            for refusal in process.refusals(system, os.uname().machine, int(time.time())):
+                raise refusal
             return system
         except BootunionError as error:
             # What a store has and should not have is worth more words than that one lacks it.
@@ -111,14 +109,6 @@ def _list(reference: str, search: Sequence[Place]) -> SystemList:
                 refused = error
     assert refused is not None, "there is no search path without a store"
     raise refused
-
-
-def _check_usable(system: SystemList) -> None:
-    """Refuse a list of another architecture, or one that has expired."""
-    machine = plan.Machine(os.uname().machine, system.kernel)  # no process changes the kernel
-    for refusal in (*plan.refusals(system, machine), *choice.expired(system, int(time.time()))):
-        if refusal.code != "upper-unsupported":  # a process root has no upper
-            raise refusal
 
 
 def _of_list(system: SystemList, search: Sequence[Place], fetch: Fetch) -> list[Pick]:
@@ -138,17 +128,17 @@ def find(spec: str, search: Sequence[Place]) -> Pick:
 
     Raises BootunionError package-missing.
     """
-    name, _, version = spec.partition("=")
+    named = naming.parse(spec)
     refused: BootunionError | None = None
     found: list[tuple[tuple[object, ...], int, Manifest]] = []
     for number, place in enumerate(search):
-        for stem in _stems(spec, name, place):
+        for stem in _stems(named, place):
             try:
                 described = reading.signed_manifest(place.store, place.trusted, stem)
             except BootunionError as error:
                 refused = error
                 continue
-            if _means(spec, name, version, described):
+            if _means(named, described):
                 found.append((versions.key(described.version), -number, described))
     if found:
         _, number, best = max(found, key=lambda one: one[:2])
@@ -159,16 +149,12 @@ def find(spec: str, search: Sequence[Place]) -> Pick:
     raise BootunionError("package-missing", "no store has this package", subject=spec)
 
 
-def _stems(spec: str, name: str, place: Place) -> Iterator[str]:
-    tail = f"_{spec[:16]}" if _ROOT_HASH.match(spec) else ""
-    for stem in place.store.stems():
-        if stem.startswith(f"{name}_") or (tail and stem.endswith(tail)):
-            yield stem
+def _stems(named: Named, place: Place) -> list[str]:
+    if named.root_hash:
+        return [stem for stem in place.store.stems() if stem.endswith(f"_{named.hint}")]
+    return [stem for stem in place.store.stems() if stem.startswith(f"{named.name}_")]
 
 
-def _means(spec: str, name: str, version: str, described: Manifest) -> bool:
-    if described.name == name:
-        native = plan.ARCHITECTURES.get(os.uname().machine, ())
-        fits = described.architecture in (*native, *_ANY)
-        return fits and version in ("", described.version)
-    return bool(_ROOT_HASH.match(spec)) and described.image.root_hash.startswith(spec)
+def _means(named: Named, described: Manifest) -> bool:
+    usable = described.architecture in naming.fitting(os.uname().machine)
+    return named.fits(described) and (usable or bool(named.root_hash))

@@ -23,7 +23,8 @@ from typing import NamedTuple, Protocol
 from bootunion.process import Tree
 from bootunion.systemlist import Layer
 
-from . import memory, places
+from .. import places
+from . import memory
 
 
 class Prepared(NamedTuple):

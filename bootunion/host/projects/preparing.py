@@ -14,7 +14,7 @@ from bootunion.manifest import Manifest
 from bootunion.process import Tree
 from bootunion.systemlist import MAX_LAYERS, Layer
 
-from .. import signing, workers
+from .. import places, signing, workers
 from ..store import Store, write_atomic
 from ..wheels import interpreter, versions
 from ..wheels.interpreter import Interpreter
@@ -28,7 +28,6 @@ from . import (
     memory,
     names,
     pipconfig,
-    places,
     pylock,
     requirements,
     settings,

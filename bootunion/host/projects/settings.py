@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import yaml
 
-from bootunion import systemlist
 from bootunion.errors import BootunionError
 
+from .. import references
 from ..systemyaml import StrictLoader
 from ..wheels import interpreter
 from .wanted import invalid
@@ -69,17 +69,11 @@ def read(top: Path) -> Settings:
     if python is not None and (not isinstance(python, str) or not python):
         invalid(path, "`python` is not the path of an interpreter")
     name = values.get("list", "")
-    if not isinstance(name, str) or (name and not _is_list(name)):
+    if not isinstance(name, str) or (name and not references.is_stored(name)):
         invalid(path, "`list` is neither LIST nor LIST@GENERATION")
     return settings._replace(
         python=python or interpreter.DEFAULT, system_packages=system_packages, list_name=name
     )
-
-
-def _is_list(text: str) -> bool:
-    name, at, generation = text.partition("@")
-    numbered = systemlist.GENERATION.match(generation) is not None
-    return systemlist.LIST_NAME.match(name) is not None and numbered == bool(at)
 
 
 def _mapping(path: Path) -> dict[str, object]:

@@ -1,9 +1,19 @@
-"""Where a user's packages and key lie (XDG Base Directory Specification)."""
+"""Where a machine keeps its trust store, and a person packages and keys (XDG Base Directories)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+
+TRUST = Path("/etc/bootunion/trust")
+# The initramfs is gone on a running machine; the agent left the anchor that it booted with.
+BOOTED_TRUST = Path("/run/bootunion/trust")
+
+
+def machine_trust() -> Path:
+    """The machine's own trust store; where it has none, the one that it booted with."""
+    booted = BOOTED_TRUST.is_dir() and not TRUST.is_dir()
+    return BOOTED_TRUST if booted else TRUST
 
 
 def cache(environment: Mapping[str, str]) -> Path:
