@@ -101,11 +101,7 @@ def for_root(picks: Sequence[Pick], view: View, workspace: str, how: str) -> tup
         *_devices(picks, how),
         op.MakeFrame(frame, f"{workspace}/frame", directories, view.files),
         op.MountOverlay(root, tuple(lower), ""),
-        *(op.CarryTree(root, path) for path in (*view.carried, *view.files)),
-        *((op.MountProc(root),) if view.proc else ()),
-        *_trees(picks, view, root, frame + 1),
-        *(op.HideDirectory(root, path) for path in view.hidden),
-        op.EnterRoot(root),
+        *_furnish(picks, view, root, frame + 1),
     )
 
 
@@ -119,12 +115,21 @@ def for_handed_root(picks: Sequence[Pick], view: View, workspace: str) -> tuple[
     return (
         op.PrepareWorkspace(workspace),
         op.UseTree(0, root),
-        *(op.CarryTree(root, path, optional=True) for path in (*view.carried, *view.files)),
+        *_furnish(picks, view, root, len(picks), optional=True),
+    )
+
+
+def _furnish(
+    picks: Sequence[Pick], view: View, root: str, free: int, *, optional: bool = False
+) -> list[Operation]:
+    """What makes a union a root to live in, and enters it; layers from `free` on are not taken."""
+    return [
+        *(op.CarryTree(root, path, optional) for path in (*view.carried, *view.files)),
         *((op.MountProc(root),) if view.proc else ()),
-        *_trees(picks, view, root, len(picks)),
+        *_trees(picks, view, root, free),
         *(op.HideDirectory(root, path) for path in view.hidden),
         op.EnterRoot(root),
-    )
+    ]
 
 
 def for_trees(picks: Sequence[Pick], view: View, workspace: str, how: str) -> tuple[Operation, ...]:

@@ -53,11 +53,7 @@ def lock(tree: int, place: str) -> int:
     mount.attach(tree, place)
     os.close(tree)
     namespaces.unshare(namespaces.NEWUSER | namespaces.NEWNS)
-    directory = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        return mount.clone_tree(directory, place)
-    finally:
-        os.close(directory)
+    return mount.clone_path(place)
 
 
 def workspace(directory: str, pid: int) -> str:

@@ -86,11 +86,7 @@ def united(
             executor.use(position, device)
         layers = machine.system._replace(layers=machine.layers)
         executor.execute(plan.for_running(layers, str(workspace)))
-        directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            tree = mount.clone_tree(directory, str(root))
-        finally:
-            os.close(directory)
+        tree = mount.clone_path(str(root))
         try:
             bare = workspace / "bare"
             bare.mkdir()

@@ -60,7 +60,7 @@ class Executor:
         self._verity: dict[int, str] = {}
         # Opened once, not once for each layer.
         self._loop: loop.Control | None = None
-        self._mapper: dm.Control | None = None
+        self._control: dm.Control | None = None
         self._workspace = ""
         self.interface = ""
         self.left_out: dict[int, BootunionError] = {}
@@ -133,19 +133,27 @@ class Executor:
         self._devices[todo.layer] = path
 
     def _create_verity(self, todo: op.CreateVerity) -> None:
-        name = f"bootunion-{todo.root_hash[:16]}"
-        table = verity.table_line(
-            self._devices[todo.layer], todo.data_blocks, todo.root_hash, todo.salt,
-            options=verity.CORRUPTION_OPTIONS[todo.corruption],
-        )  # fmt: skip
-        size = todo.data_blocks * verity.BLOCK_SIZE
-        if self._mapper is None:
-            self._mapper = self._close.enter_context(dm.Control())
-        uuid = f"{dm.UUID_PREFIX}{todo.root_hash}"
-        path = self._mapper.create(name, uuid, "verity", table, size)
+        name, path = self._make_verity(todo, verity.CORRUPTION_OPTIONS[todo.corruption])
         self._undo.callback(_quietly, _remove_verity, name)
         self._verity[todo.layer] = name
         self._devices[todo.layer] = path
+
+    def _make_verity(
+        self, todo: op.CreateVerity | op.ShareDevice, options: str = ""
+    ) -> tuple[str, str]:
+        """The name and path of a new device over the layer's loop device."""
+        name = f"bootunion-{todo.root_hash[:16]}"
+        table = verity.table_line(
+            self._devices[todo.layer], todo.data_blocks, todo.root_hash, todo.salt, options=options
+        )
+        size = todo.data_blocks * verity.BLOCK_SIZE
+        uuid = f"{dm.UUID_PREFIX}{todo.root_hash}"
+        return name, self._mapper().create(name, uuid, "verity", table, size)
+
+    def _mapper(self) -> dm.Control:
+        if self._control is None:
+            self._control = self._close.enter_context(dm.Control())
+        return self._control
 
     def _mount_image(self, todo: op.MountImage) -> None:
         with mount.FileSystemContext(todo.format) as context:
@@ -277,11 +285,7 @@ class Executor:
     def _keep_upper(self, todo: op.KeepUpper) -> None:
         os.makedirs(os.path.dirname(todo.path), mode=0o700, exist_ok=True)
         os.makedirs(todo.path, exist_ok=True)
-        directory = os.open(f"{todo.upper}/upper", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            tree = mount.clone_tree(directory, todo.upper)
-        finally:
-            os.close(directory)
+        tree = mount.clone_path(f"{todo.upper}/upper")
         try:
             # Overlayfs is undefined about an upper that somebody else writes to.
             mount.restrict(tree, _UPPER_ATTRIBUTES, todo.upper)

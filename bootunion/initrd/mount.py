@@ -104,15 +104,24 @@ def remount(target: str, *, read_only: bool) -> None:
     mount("", target, "", flags | MS_REMOUNT | (MS_RDONLY if read_only else 0))
 
 
-def clone_tree(directory: int, name: str, *, recursive: bool = False) -> int:
+def clone_tree(directory: int, name: str) -> int:
     """A detached clone of the mount at an open directory, rooted there (descriptor).
 
-    With `recursive` also of what is mounted below. `name` is for the error's text only.
+    `name` is for the error's text only.
     """
     flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH
+    return _call(_OPEN_TREE, name, ctypes.c_int(directory), b"", ctypes.c_uint(flags))
+
+
+def clone_path(path: str, *, recursive: bool = False) -> int:
+    """A detached clone of the mount at `path`, rooted there (descriptor).
+
+    With `recursive` also of what is mounted below.
+    """
+    flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
     if recursive:
         flags |= AT_RECURSIVE
-    return _call(_OPEN_TREE, name, ctypes.c_int(directory), b"", ctypes.c_uint(flags))
+    return _call(_OPEN_TREE, path, ctypes.c_int(AT_FDCWD), os.fsencode(path), ctypes.c_uint(flags))
 
 
 def restrict(tree: int, attributes: int, name: str) -> None:

@@ -21,7 +21,6 @@ from .executor import Executor
 _HANDED_ON = mount.MOUNT_ATTR_RDONLY | mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV
 _ATTEMPTS = 50
 _PAUSE = 0.02  # seconds; another process is between making a device and loading its table
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class ProcessExecutor(Executor):
@@ -37,17 +36,10 @@ class ProcessExecutor(Executor):
     def _share_device(self, todo: op.ShareDevice) -> None:
         for attempt in range(_ATTEMPTS):
             try:
-                path = _found(todo)
-            except OSError as error:
-                if error.errno != errno.ENXIO:
-                    raise
-                path = ""
-            try:
+                path = self._found(todo) or self._make_device(todo)
                 if not path:
-                    path = self._make_device(todo)
-                    if not path:
-                        time.sleep(_PAUSE)
-                        continue
+                    time.sleep(_PAUSE)
+                    continue
                 device = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             except OSError as error:
                 if error.errno not in (errno.ENOENT, errno.ENXIO):
@@ -55,7 +47,7 @@ class ProcessExecutor(Executor):
                 continue  # its last user left in between
             self._close.callback(os.close, device)
             # By number it may be another one by now: look once more while it is held.
-            if attempt + 1 < _ATTEMPTS and not _is_held(todo, device):
+            if attempt + 1 < _ATTEMPTS and not self._is_held(todo, device):
                 continue
             self._devices[todo.layer] = path
             return
@@ -65,31 +57,45 @@ class ProcessExecutor(Executor):
     def _make_device(self, todo: op.ShareDevice) -> str:
         """Make the device; "" when somebody else is making it."""
         self._attach_loop(op.AttachLoop(todo.layer, todo.file, todo.size, store=todo.store))
-        table = verity.table_line(
-            self._devices[todo.layer], todo.data_blocks, todo.root_hash, todo.salt
-        )
-        size = todo.data_blocks * verity.BLOCK_SIZE
-        name = f"bootunion-{todo.root_hash[:16]}"
-        with dm.Control() as control:
-            try:
-                path = control.create(name, f"{dm.UUID_PREFIX}{todo.root_hash}", "verity", table,
-                                      size)  # fmt: skip
-            except OSError as error:
-                if error.errno == errno.EBUSY:
-                    return ""
-                raise
-            device = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            self._close.callback(os.close, device)
-            control.remove(name)  # with its last user, and that is us so far
+        try:
+            name, path = self._make_verity(todo)
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                return ""
+            raise
+        device = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._close.callback(os.close, device)
+        self._mapper().remove(name)  # with its last user, and that is us so far
         return path
 
-    def _clone_tree(self, todo: op.CloneTree) -> None:
-        directory = os.open(todo.path, _DIRECTORY)
+    def _found(self, todo: op.ShareDevice) -> str:
+        """The path of the device that is there, "" when there is none.
+
+        Raises OSError, or BootunionError device-mismatch for one that is not the package's.
+        """
         try:
-            # Without what is mounted below, a user namespace may not have it.
-            self.give(todo.layer, mount.clone_tree(directory, todo.path, recursive=True))
-        finally:
-            os.close(directory)
+            path, targets = self._mapper().look(f"{dm.UUID_PREFIX}{todo.root_hash}", table=True)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return ""
+            raise
+        if not targets:
+            return ""  # its table is not loaded yet
+        if not _is_its(todo, targets):
+            text = f"{path} has its name and is not its dm-verity device"
+            raise BootunionError("device-mismatch", text, subject=todo.package)
+        return path
+
+    def _is_held(self, todo: op.ShareDevice, device: int) -> bool:
+        try:
+            path = self._found(todo)
+            return bool(path) and os.stat(path).st_rdev == os.fstat(device).st_rdev
+        except OSError:
+            return False
+
+    def _clone_tree(self, todo: op.CloneTree) -> None:
+        # Without what is mounted below, a user namespace may not have it.
+        self.give(todo.layer, mount.clone_path(todo.path, recursive=True))
 
     def _make_frame(self, todo: op.MakeFrame) -> None:
         os.mkdir(todo.path, 0o755)
@@ -99,18 +105,10 @@ class ProcessExecutor(Executor):
             os.makedirs(os.path.dirname(todo.path + path), mode=0o755, exist_ok=True)
             with open(todo.path + path, "x", encoding="utf-8"):
                 pass
-        directory = os.open(todo.path, _DIRECTORY)
-        try:
-            self.give(todo.layer, mount.clone_tree(directory, todo.path))
-        finally:
-            os.close(directory)
+        self.give(todo.layer, mount.clone_path(todo.path))
 
     def _carry_tree(self, todo: op.CarryTree) -> None:
-        source = os.open(todo.path, os.O_PATH | os.O_CLOEXEC)
-        try:
-            tree = mount.clone_tree(source, todo.path, recursive=True)
-        finally:
-            os.close(source)
+        tree = mount.clone_path(todo.path, recursive=True)
         try:
             _place(tree, todo.root, todo.path)
         except FileNotFoundError:
@@ -125,11 +123,7 @@ class ProcessExecutor(Executor):
     def _hide_directory(self, todo: op.HideDirectory) -> None:
         empty = f"{self._workspace}/empty"
         os.makedirs(empty, mode=0o755, exist_ok=True)
-        directory = os.open(empty, _DIRECTORY)
-        try:
-            tree = mount.clone_tree(directory, empty)
-        finally:
-            os.close(directory)
+        tree = mount.clone_path(empty)
         mount.restrict(tree, mount.MOUNT_ATTR_RDONLY, empty)
         try:
             _place(tree, todo.root, todo.path)
@@ -144,11 +138,7 @@ class ProcessExecutor(Executor):
         _place(tree, todo.root, "/proc")
 
     def _take_tree(self, todo: op.TakeTree) -> None:
-        directory = os.open(todo.path, _DIRECTORY)
-        try:
-            self.tree = mount.clone_tree(directory, todo.path)
-        finally:
-            os.close(directory)
+        self.tree = mount.clone_path(todo.path)
         attributes = mount.MOUNT_ATTR_RDONLY if todo.trusted else _HANDED_ON
         mount.restrict(self.tree, attributes, todo.path)
 
@@ -176,25 +166,6 @@ def _place(tree: int, root: str, path: str) -> None:
             os.close(place)
     finally:
         os.close(tree)
-
-
-def _found(todo: op.ShareDevice) -> str:
-    """The path of the device that is there. Raises OSError, ENXIO when there is none."""
-    with dm.Control() as control:
-        path, targets = control.look(f"{dm.UUID_PREFIX}{todo.root_hash}", table=True)
-    if not targets:
-        raise OSError(errno.ENXIO, "its table is not loaded yet")
-    if not _is_its(todo, targets):
-        text = f"{path} has its name and is not its dm-verity device"
-        raise BootunionError("device-mismatch", text, subject=todo.package)
-    return path
-
-
-def _is_held(todo: op.ShareDevice, device: int) -> bool:
-    try:
-        return os.stat(_found(todo)).st_rdev == os.fstat(device).st_rdev
-    except OSError:
-        return False
 
 
 def _is_its(todo: op.ShareDevice, targets: list[dm.Target]) -> bool:
