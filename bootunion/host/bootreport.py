@@ -18,6 +18,8 @@ from bootunion.initrd import state as keeping
 from bootunion.initrd.store import Store as Reader
 from bootunion.systemlist import MAX_LAYERS
 
+from . import bounded
+
 SCHEMA = 1
 _LIMIT = 8 << 20  # bytes; a report of 500 layers has about 200,000
 _MOST_STEPS = 100_000
@@ -70,14 +72,10 @@ class Timeline(NamedTuple):
 
 def read(path: Path) -> Timeline:
     """The report in a file. Raises BootunionError not-booted, file-too-large, json-invalid."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(_LIMIT + 1)
-    except OSError as error:
-        text = f"the agent's report cannot be read: {error.strerror}"
-        raise BootunionError("not-booted", text, subject=str(path)) from None
-    if len(data) > _LIMIT:
-        raise BootunionError("file-too-large", f"is larger than {_LIMIT} bytes", subject=str(path))
+    data = bounded.read(
+        path, _LIMIT, missing="not-booted", unreadable="the agent's report cannot be read",
+        too_large="is larger than {limit} bytes",
+    )  # fmt: skip
     return parse(data, subject=str(path))
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future
 from pathlib import Path
 
 from bootunion import trust
@@ -73,15 +72,8 @@ def import_each(
             for file in sorted(results, key=_size, reverse=True)
         }
         workers.heed()
-        for future in as_completed(waiting):
-            file = waiting[future]
-            try:
-                results[file] = future.result()
-            except BootunionError as error:
-                results[file] = error
-            except BrokenProcessPool:
-                text = "a process that imports was killed"
-                raise BootunionError("program-failed", text, subject=file.name) from None
+        for file, result in workers.collect(waiting, "imports", lambda file: file.name):
+            results[file] = result
             progress(file.name.partition("_")[0])
     return {file: one for file, one in results.items() if one is not None}
 

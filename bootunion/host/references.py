@@ -9,7 +9,7 @@ from bootunion import systemlist, trust
 from bootunion.errors import BootunionError
 from bootunion.systemlist import SystemList
 
-from . import marking, reading
+from . import bounded, marking, reading
 from .store import Store
 
 RUNNING = "running"
@@ -50,14 +50,5 @@ def find(reference: str, store: Store, trusted: trust.Trust) -> Found:
 
 
 def _from_file(path: Path, trusted: trust.Trust) -> Found:
-    subject = str(path)
-    try:
-        with path.open("rb") as file:
-            data = file.read(systemlist.MAX_SIZE + 1)
-    except OSError as error:
-        text = f"cannot be read: {error.strerror}"
-        raise BootunionError("file-missing", text, subject=subject) from None
-    if len(data) > systemlist.MAX_SIZE:
-        text = f"has more than {systemlist.MAX_SIZE} bytes"
-        raise BootunionError("file-invalid", text, subject=subject)
-    return Found(*reading.open_list(data, trusted, subject=subject), stored=False)
+    data = bounded.read(path, systemlist.MAX_SIZE, large="file-invalid")
+    return Found(*reading.open_list(data, trusted, subject=str(path)), stored=False)

@@ -16,7 +16,7 @@ from bootunion.dsse import Envelope, Signature
 from bootunion.errors import BootunionError
 from bootunion.initrd.store import Store as Reader
 
-from . import run
+from . import bounded, run
 from .store import sync_directory, write_atomic
 
 _MAX_KEY = 1 << 16
@@ -76,15 +76,7 @@ def add_signature(envelope: Envelope, signer: Signer) -> Envelope:
 
 def read_key(path: Path) -> bytes:
     """A key file's bytes. Raises BootunionError file-missing, key-invalid."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_KEY + 1)
-    except OSError as error:
-        text = f"cannot be read: {error.strerror}"
-        raise BootunionError("file-missing", text, subject=str(path)) from None
-    if len(data) > _MAX_KEY:
-        raise BootunionError("key-invalid", "is too large for a key", subject=str(path))
-    return data
+    return bounded.read(path, _MAX_KEY, large="key-invalid", too_large="is too large for a key")
 
 
 def generate(directory: Path, version: int = 1) -> list[Path]:

@@ -8,15 +8,20 @@ import multiprocessing.connection
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
 
 from bootunion.errors import BootunionError
 
 from . import interrupts
 
 _MOST_NAMED = 10
+_TICK = 0.1  # seconds between two looks at how far the work is
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 
 @contextlib.contextmanager
@@ -40,6 +45,30 @@ def pool(count: int, start: Callable[..., None], *values: Any) -> Iterator[Proce
                 raise
     finally:
         heed()
+
+
+def collect(
+    waiting: Mapping[Future[Result], Job], killed: str, name: Callable[[Job], str],
+    tick: Callable[[], None] = lambda: None,
+) -> Iterator[tuple[Job, Result | BootunionError]]:  # fmt: skip
+    """What becomes of each job of a pool, as it ends: its result, or why it was refused.
+
+    `tick` is called now and then meanwhile. Raises BootunionError program-failed, that a process
+    that `killed` (as in "imports") was killed, for the job of that `name`.
+    """
+    left = set(waiting)
+    while left:
+        finished, left = wait(left, timeout=_TICK, return_when="FIRST_COMPLETED")
+        tick()
+        for future in finished:
+            job = waiting[future]
+            try:
+                yield job, future.result()
+            except BootunionError as error:
+                yield job, error
+            except BrokenProcessPool:
+                text = f"a process that {killed} was killed"
+                raise BootunionError("program-failed", text, subject=name(job)) from None
 
 
 def heed() -> None:

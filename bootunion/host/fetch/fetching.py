@@ -6,8 +6,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 from bootunion import systemlist, trust
@@ -18,8 +17,6 @@ from .. import reading, workers
 from ..store import Store
 from . import transfer
 from .sources import DEFAULT_TIMEOUT, Source, parse
-
-_TICK = 0.2  # seconds between two looks at how far the workers are
 
 
 class Progress(NamedTuple):
@@ -127,19 +124,13 @@ def bring_all(
             for layer in sorted(layers, key=lambda one: one.image.size, reverse=True)
         }
         workers.heed()
-        while waiting:
-            finished, _ = wait(waiting, timeout=_TICK, return_when="FIRST_COMPLETED")
-            progress.came(received.value)
-            for future in finished:
-                layer = waiting.pop(future)
-                try:
-                    future.result()
-                    progress.done(layer.name)
-                except BootunionError as error:
-                    errors.append(error)
-                except BrokenProcessPool:
-                    text = "a process that fetches was killed"
-                    raise BootunionError("program-failed", text, subject=layer.stem) from None
+        for layer, result in workers.collect(
+            waiting, "fetches", lambda one: one.stem, lambda: progress.came(received.value)
+        ):
+            if isinstance(result, BootunionError):
+                errors.append(result)
+            else:
+                progress.done(layer.name)
     if errors:
         raise workers.all_of(errors, "packages were not fetched")
     return int(received.value)

@@ -6,8 +6,7 @@ import hashlib
 import multiprocessing
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -28,7 +27,6 @@ from .wanted import Candidate, Wanted
 if TYPE_CHECKING:
     from . import Progress
 
-_TICK = 0.1  # seconds between two looks at how far the workers are
 _MOST_BYTES = 8 << 30
 
 
@@ -69,19 +67,14 @@ def bring(
             pool.submit(_bring, job): job for job in sorted(jobs, key=_size, reverse=True)
         }
         workers.heed()
-        while waiting:
-            finished, _ = wait(waiting, timeout=_TICK, return_when="FIRST_COMPLETED")
-            progress.came(received.value)
-            for future in finished:
-                job = waiting.pop(future)
-                try:
-                    made[job.wanted.name] = future.result()
-                    progress.done(job.wanted.name)
-                except BootunionError as error:
-                    errors.append(error)
-                except BrokenProcessPool:
-                    text = "a process that imports was killed"
-                    raise BootunionError("program-failed", text, subject=job.wanted.name) from None
+        for job, result in workers.collect(
+            waiting, "imports", lambda one: one.wanted.name, lambda: progress.came(received.value)
+        ):
+            if isinstance(result, BootunionError):
+                errors.append(result)
+            else:
+                made[job.wanted.name] = result
+                progress.done(job.wanted.name)
     if errors:
         raise workers.all_of(errors, "wheels were not brought")
     return made

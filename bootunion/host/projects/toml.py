@@ -13,6 +13,7 @@ from packaging.markers import InvalidMarker, Marker, UndefinedComparison, Undefi
 
 from bootunion.errors import BootunionError
 
+from .. import bounded
 from .wanted import Candidate, invalid
 
 _MOST = 64 << 20
@@ -21,14 +22,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 def load(path: Path) -> dict[str, Any]:
     """A TOML file. Raises BootunionError file-missing, project-invalid."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MOST + 1)
-    except OSError as error:
-        text = f"cannot be read: {error.strerror}"
-        raise BootunionError("file-missing", text, subject=str(path)) from None
-    if len(data) > _MOST:
-        raise BootunionError("file-too-large", f"has more than {_MOST} bytes", subject=str(path))
+    data = bounded.read(path, _MOST)
     try:
         return tomllib.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
