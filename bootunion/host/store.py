@@ -15,8 +15,8 @@ import errno
 import fcntl
 import hashlib
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,20 +58,27 @@ def sync_directory(directory: Path) -> None:
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Write a file so that its old or its new content is there at any moment."""
     with refusing_full_disk(path.parent):
-        with _locked(path.parent, fcntl.LOCK_SH):
-            fd, aside = tempfile.mkstemp(prefix=_ASIDE, dir=path.parent)
-            fcntl.flock(fd, fcntl.LOCK_EX)
+        aside = _aside(path.parent)
         try:
-            with os.fdopen(fd, "wb") as file:
+            with _locked(path.parent, fcntl.LOCK_SH):
+                fd = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+                file = os.fdopen(fd, "wb")
+                fcntl.flock(fd, fcntl.LOCK_EX)
+            with file:
                 file.write(data)
                 file.flush()
                 os.fchmod(fd, mode)
                 os.fsync(fd)
-                Path(aside).rename(path)
+                aside.rename(path)
         except BaseException:
-            Path(aside).unlink(missing_ok=True)
+            aside.unlink(missing_ok=True)
             raise
         sync_directory(path.parent)
+
+
+def _aside(directory: Path) -> Path:
+    """A name that nobody has: known before there is a file of it, so that it can be removed."""
+    return directory / f"{_ASIDE}{secrets.token_hex(16)}"
 
 
 @contextlib.contextmanager
@@ -132,8 +139,9 @@ class Store:
         """A directory beside the packages, on the same file system; gone afterwards."""
         with refusing_full_disk(self.path), contextlib.ExitStack() as stack:
             with _locked(self.packages, fcntl.LOCK_SH):
-                path = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=self.packages))
+                path = _aside(self.packages)
                 stack.callback(_remove, path)
+                path.mkdir(0o700)
                 stack.enter_context(_locked(path, fcntl.LOCK_EX))
             yield path
 
