@@ -193,6 +193,16 @@ CODES: dict[str, Code] = {
         "A private key is encrypted, and bootunion asks for no passphrase.",
         "Decrypt it with `openssl pkey` for the time of signing, or use --sign-command.",
     ),
+    "index-differs": Code(
+        EXIT_UNTRUSTED,
+        "A list's index is not the one that follows from its packages.",
+        "Compose the list again; who signs an index that shows other files deceives you.",
+    ),
+    "index-unsupported": Code(
+        EXIT_FAILED,
+        "The kernel has no EROFS, or none that takes several devices (Linux 5.16 and later do).",
+        "Boot a newer kernel, or list at most 500 packages: they boot without the index.",
+    ),
     "key-invalid": Code(
         EXIT_INPUT,
         "A file does not hold an Ed25519 key in PEM.",

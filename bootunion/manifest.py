@@ -15,7 +15,7 @@ PAYLOAD_TYPE = "application/vnd.bootunion.manifest+json"
 MAX_SIZE = 1 << 20
 """Bytes of the largest manifest file that is read."""
 
-SOURCE_KINDS = ("deb", "directory", "generated", "wheel")
+SOURCE_KINDS = ("deb", "directory", "generated", "index", "wheel")
 MAX_CONTENTS = 1 << 30
 _SOURCE_FILE = re.compile(r"[^/\x00-\x1f\x7f]{0,255}\Z")
 _CODE = "manifest-invalid"

@@ -89,6 +89,18 @@ class MountImage(NamedTuple):
         return f"mount {self.package} ({self.format}), read-only"
 
 
+class MountIndex(NamedTuple):
+    """Mount the index, detached: its files lie in the devices of layers 0 to `layers` - 1."""
+
+    layer: int
+    package: str
+    format: str
+    layers: int
+
+    def describe(self) -> str:
+        return f"mount {self.package} ({self.format}) over the devices of {self.layers} packages"
+
+
 class MountTmpfs(NamedTuple):
     """A tmpfs at `path` that holds a volatile upper."""
 
@@ -262,6 +274,7 @@ Operation = (
     | CreateVerity
     | ShareDevice
     | MountImage
+    | MountIndex
     | MountTmpfs
     | MountOverlay
     | CloneTree

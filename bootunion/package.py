@@ -20,6 +20,9 @@ EROFS = "erofs"
 FORMATS = (SQUASHFS, EROFS)
 """Images' formats, by the kernel's names of the file systems. A file's suffix is its format's."""
 
+EROFS_UNCOMPRESSED = "erofs-uncompressed"
+"""How people ask for an EROFS that an index can point into; to the kernel it is an EROFS."""
+
 MAX_SIZE = verity.file_size(verity.MAX_DATA_BLOCKS)  # bytes of an image file
 
 # Debian and Arch names and versions fit. A Debian version's epoch colon is allowed; file names

@@ -13,7 +13,13 @@ from .operations import Operation
 from .systemlist import OPTIONAL, UPPER_NONE, UPPER_VOLATILE, SystemList
 from .values import NamedTuple
 
+TYPE_CHECKING = False  # see `values`
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 STORE_MOUNT_POINT = "/pkgs"
+UNION_INDEX = "index"
+UNION_LAYERS = "layers"
 
 # The kernel's name of a machine (uname -m) and the distributions' names for it.
 ARCHITECTURES = {
@@ -147,22 +153,26 @@ def for_running(system: SystemList, workspace: str) -> tuple[Operation, ...]:
     """
     return (
         op.PrepareWorkspace(workspace),
-        *(
-            op.MountImage(index, layer.name, layer.image.format)
-            for index, layer in enumerate(system.layers)
-        ),
+        *(mounted for each in _mounts(system) for mounted in each),
         _overlay(system, f"{workspace}/root", ""),
     )
 
 
+def union(system: SystemList) -> str:
+    """How the layers become one: by an index or by overlayfs, layer upon layer."""
+    return UNION_INDEX if system.index_layer else UNION_LAYERS
+
+
 def _overlay(system: SystemList, path: str, upper: str) -> Operation:
+    if system.index_layer:
+        return op.MountOverlay(path, ((len(system.layers), system.index_layer.image.root),), upper)
     lower = tuple((index, layer.image.root) for index, layer in enumerate(system.layers))
     return op.MountOverlay(path, lower, upper)
 
 
 def _layers(system: SystemList, *, verity: bool) -> list[Operation]:
     steps: list[Operation] = []
-    for index, layer in enumerate(system.layers):
+    for index, (layer, mounts) in enumerate(zip(system.packages, _mounts(system), strict=True)):
         image, optional = layer.image, layer.need == OPTIONAL
         steps.append(op.AttachLoop(index, layer.file_name, image.size, optional))
         if verity:
@@ -172,5 +182,20 @@ def _layers(system: SystemList, *, verity: bool) -> list[Operation]:
                     optional, system.corruption,
                 )
             )  # fmt: skip
-        steps.append(op.MountImage(index, layer.name, image.format, optional))
+        steps += mounts
     return steps
+
+
+def _mounts(system: SystemList) -> Iterator[tuple[Operation, ...]]:
+    """What is mounted once a package's device is there: each one, or only the index, the last."""
+    for index, layer in enumerate(system.layers):
+        if system.index_layer:
+            yield ()
+        else:
+            optional = layer.need == OPTIONAL
+            yield (op.MountImage(index, layer.name, layer.image.format, optional),)
+    if system.index_layer:
+        count = len(system.layers)
+        yield (
+            op.MountIndex(count, system.index_layer.name, system.index_layer.image.format, count),
+        )

@@ -11,12 +11,18 @@ from .package import Image
 from .values import NamedTuple
 
 SCHEMA = 1
+SCHEMA_INDEXED = 2
+"""The schema of a list with an index: an older agent refuses it, and boots another generation."""
+
 PAYLOAD_TYPE = "application/vnd.bootunion.list+json"
 MAX_SIZE = 8 << 20
 """Bytes of the largest list file that is read: over 10,000 layers."""
 
 MAX_LAYERS = 500
 """Lower layers that one overlay takes (OVL_MAX_STACK, fs/overlayfs/params.h)."""
+
+MAX_INDEXED = 10_000
+"""Layers of a list that has an index; EROFS itself takes 65,535 devices (erofs_fs.h, device_id)."""
 
 MAX_GENERATION = (1 << 53) - 1  # JSON readers that use doubles agree up to here
 MAX_TIME = 1 << 40
@@ -48,6 +54,11 @@ _CODE = "list-invalid"
 def generated_name(list_name: str) -> str:
     """The name of the generated layer that composing makes for a list."""
     return f"{list_name}-generated"
+
+
+def index_name(list_name: str) -> str:
+    """The name of the index that composing makes for a list."""
+    return f"{list_name}-index"
 
 
 class Layer(NamedTuple):
@@ -95,7 +106,8 @@ class SystemList(NamedTuple):
     `expires` 0 means never, `kernel` "" that no kernel release is required. `namespace` is the
     digest of the merged namespace (see `merge.Namespace.digest`). `tries` bounds the boots that do
     not end with the generation marked good (0: no bound), `corruption` is one of `CORRUPTIONS`,
-    `good_when` the units that must be up before the generation is marked good.
+    `good_when` the units that must be up before the generation is marked good. `index_layer` is the
+    image of the merged namespace, whose files lie in the layers' images (docs/formats.md).
     """
 
     name: str
@@ -112,17 +124,23 @@ class SystemList(NamedTuple):
     tries: int = DEFAULT_TRIES
     corruption: str = EIO
     good_when: tuple[str, ...] = ()
+    index_layer: Layer | None = None
 
     @property
     def title(self) -> str:
         """The list as sentences name it."""
         return f"list {self.name} generation {self.generation}"
 
+    @property
+    def packages(self) -> tuple[Layer, ...]:
+        """Every package that the list needs: its layers, and the index behind them."""
+        return (*self.layers, self.index_layer) if self.index_layer else self.layers
+
     def encode(self) -> bytes:
         """The payload that is signed."""
         return canonical.encode(
             {
-                "schema": SCHEMA,
+                "schema": SCHEMA_INDEXED if self.index_layer else SCHEMA,
                 "name": self.name,
                 "generation": self.generation,
                 "floor": self.floor,
@@ -137,6 +155,7 @@ class SystemList(NamedTuple):
                 "tries": self.tries,
                 "corruption": self.corruption,
                 "good_when": list(self.good_when),
+                **({"index": self.index_layer.as_json()} if self.index_layer else {}),
             }
         )
 
@@ -147,7 +166,8 @@ def decode(payload: bytes, *, subject: str) -> SystemList:
     Raises BootunionError list-invalid, or json-invalid.
     """
     fields = Fields(canonical.decode(payload, subject=subject), code=_CODE, subject=subject)
-    fields.integer("schema", SCHEMA, SCHEMA)
+    schema = fields.integer("schema", SCHEMA, SCHEMA_INDEXED)
+    most = MAX_LAYERS if schema == SCHEMA else MAX_INDEXED
     generation = fields.integer("generation", 1, MAX_GENERATION)
     result = SystemList(
         name=fields.text("name", pattern=LIST_NAME),
@@ -156,7 +176,7 @@ def decode(payload: bytes, *, subject: str) -> SystemList:
         created=fields.integer("created", 0, MAX_TIME),
         architecture=fields.text("architecture", pattern=package.ARCHITECTURE),
         kernel=fields.text("kernel", pattern=KERNEL_RELEASE),
-        layers=tuple(_layer(one) for one in fields.objects("layers", MAX_LAYERS)),
+        layers=tuple(_layer(one) for one in fields.objects("layers", most)),
         upper=fields.choice("upper", UPPERS),
         namespace=fields.text("namespace", pattern=HEX_DIGEST),
         expires=fields.integer("expires", 0, MAX_TIME),
@@ -164,11 +184,13 @@ def decode(payload: bytes, *, subject: str) -> SystemList:
         tries=fields.integer("tries", 0, MAX_TRIES),
         corruption=fields.choice("corruption", CORRUPTIONS),
         good_when=fields.texts("good_when", most=64),
+        index_layer=_layer(fields.object("index")) if schema == SCHEMA_INDEXED else None,
     )
     fields.done()
     if not result.layers:
         raise fields.wrong("is empty", "layers")
-    _refuse_twins(result.layers, fields)
+    _refuse_twins(result.packages, fields)
+    _check_index(result, fields)
     for unit in result.good_when:
         if UNIT.match(unit) is None:
             raise fields.wrong(f"holds {unit[:80]!r}, which is no unit", "good_when")
@@ -188,6 +210,19 @@ def _layer(fields: Fields) -> Layer:
         raise fields.wrong(f"is not {layer.file_name}", "file")
     fields.done()
     return layer
+
+
+def _check_index(system: SystemList, fields: Fields) -> None:
+    """An index points into the image of every layer: none of them can be left out."""
+    if system.index_layer is None:
+        return
+    if system.index_layer.name != index_name(system.name):
+        raise fields.wrong(f"is not called {index_name(system.name)}", "index")
+    for layer in system.packages:
+        image = layer.image
+        if (image.format, image.root, layer.need) != (package.EROFS, "/", REQUIRED):
+            text = f"holds {layer.stem}: with an index each is a required EROFS of its own"
+            raise fields.wrong(text, "layers")
 
 
 def _shadowing(fields: Fields) -> Shadowing:

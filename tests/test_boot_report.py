@@ -65,7 +65,7 @@ def test_totals_are_the_sums_of_the_steps() -> None:
     "change",
     [
         {"started": "x"}, {"started": -1}, {"finished": 0}, {"steps": None}, {"steps": [1]},
-        {"steps": [{"name": "a"}]}, {"layers": 3}, {"layers": ["x"] * 501}, {"result": 7},
+        {"steps": [{"name": "a"}]}, {"layers": 3}, {"layers": ["x"] * 10_002}, {"result": 7},
         {"steps": [{"name": "a", "layer": -1, "start": 1 << 61, "end": 1 << 61}]},
         {"steps": [{"name": "a", "layer": None, "start": 0, "end": 1}]},
         {"steps": [{"name": "a", "layer": None, "start": 1 << 61, "end": 1 << 60}]},

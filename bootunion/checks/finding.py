@@ -71,7 +71,8 @@ CHECKS: dict[str, Check] = {
     "layers-too-many": Check(
         FATAL,
         "There are more layers than one overlay takes (OVL_MAX_STACK, 500).",
-        "Leave packages out, or put small ones together with `bootunion build`.",
+        "Compose the list with `union: index`, leave packages out, or put small ones together with "
+        "`bootunion build`.",
     ),
     "library-elsewhere": Check(
         INFO,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from .. import plan
 from ..operations import MountOverlay
 from ..package import EROFS, SQUASHFS
-from ..systemlist import MAX_LAYERS, SystemList
+from ..systemlist import MAX_INDEXED, MAX_LAYERS, SystemList
 from .finding import FATAL, WARNING, Finding, found
 from .root import Root
 
@@ -32,10 +32,11 @@ def check(root: Root) -> Iterator[Finding]:
     """Findings about the kernel's limits."""
     system = root.system
     count = len(system.layers)
-    if count > MAX_LAYERS:
-        package = root.names[MAX_LAYERS]
+    most, what = (MAX_INDEXED, "an index") if system.index_layer else (MAX_LAYERS, "an overlay")
+    if count > most:
+        package = root.names[most]
         text = (
-            f"the list has {count} layers and an overlay takes {MAX_LAYERS}: {package} is the "
+            f"the list has {count} layers and {what} takes {most}: {package} is the "
             "first for which / has no place"
         )
         yield found("layers-too-many", "/", package, text)

@@ -16,7 +16,7 @@ from bootunion.fields import Fields
 from bootunion.initrd import report as reporting
 from bootunion.initrd import state as keeping
 from bootunion.initrd.store import Store as Reader
-from bootunion.systemlist import MAX_LAYERS
+from bootunion.systemlist import MAX_INDEXED
 
 from . import bounded
 
@@ -121,8 +121,8 @@ def parse(data: bytes, *, subject: str) -> Timeline:
 def _names(fields: Fields) -> list[str]:
     """The layers' names; schema 2 had none."""
     names = fields.take("layers", [])
-    if not isinstance(names, list) or len(names) > MAX_LAYERS:
-        raise fields.wrong(f"is not a list of at most {MAX_LAYERS}", "layers")
+    if not isinstance(names, list) or len(names) > MAX_INDEXED + 1:
+        raise fields.wrong(f"is not a list of at most {MAX_INDEXED + 1}", "layers")
     return [str(name)[:256] for name in names]
 
 
@@ -133,7 +133,7 @@ def _steps(fields: Fields, began: int, names: list[str]) -> tuple[Step, ...]:
         name = one.text("name")
         attempt += name == "read-list"
         layer = one.take("layer")
-        if layer is not None and (not isinstance(layer, int) or not 0 <= layer < MAX_LAYERS):
+        if layer is not None and (not isinstance(layer, int) or not 0 <= layer <= MAX_INDEXED):
             raise one.wrong("is no layer's position", "layer")
         start = one.integer("start", began, _BIG)
         end = one.integer("end", start, _BIG)

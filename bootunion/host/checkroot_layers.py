@@ -27,7 +27,7 @@ def devices(machine: Running) -> tuple[dict[int, str], list[Layer]]:
     """
     found, corrupted = {}, []
     with _control() as control:
-        for position, layer in enumerate(machine.layers):
+        for position, layer in enumerate(machine.packages):
             path, state = _device(control, machine.system, layer)
             found[position] = path
             if state.startswith(_CORRUPTED):

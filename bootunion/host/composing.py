@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import time
@@ -27,6 +28,7 @@ from . import (
     reproducible,
 )
 from .configure import Progress
+from .index import making
 from .packaging import Description
 from .sandbox import Sandbox
 from .signing import Signer
@@ -77,6 +79,10 @@ def compose(system: System, shop: Workshop, progress: Progress) -> SystemList:
             *approving.shadowings(system.approve, merged, [one.name for one in complete]),
         ),
     )
+    if system.union == plan.UNION_INDEX:
+        progress.stage("making the index", 0)
+        index = making.make(shop.store, finished, merged, shop.package_signer)
+        finished = finished._replace(index_layer=index)
     _publish(finished, shop)
     return finished
 
@@ -156,7 +162,13 @@ def _generated(
     system: System, shop: Workshop, draft: SystemList, below: Namespace, progress: Progress
 ) -> Manifest:
     """The generated layer of the packages in `draft`."""
-    with shop.store.workspace() as directory:
+    with contextlib.ExitStack() as stack:
+        directory = stack.enter_context(shop.store.workspace())
+        if system.union == plan.UNION_INDEX:
+            # The scripts' union may have more layers than one overlay takes, too.
+            progress.stage("making the index for the scripts", 0)
+            made = making.temporary(shop.store, draft, below, shop.package_signer)
+            draft = stack.enter_context(made)
         where = directory.resolve()
         workspace, upper = where / "union", where / "upper"
         upper.mkdir()

@@ -32,10 +32,11 @@ class Cost(NamedTuple):
 def of(found: Preview) -> Cost:
     """The cost of booting a preview's root."""
     count = len(found.rows)
+    devices = len(found.system.packages)
     return Cost(
         layers=count,
-        loop_devices=count,
-        verity_devices=count,
+        loop_devices=devices,
+        verity_devices=devices,
         kernel_memory_bytes=count * MEMORY_PER_LAYER,
         disk_bytes=sum(row.layer.image.size for row in found.rows),
         missing_packages=sum(not row.known.present and not row.generated for row in found.rows),

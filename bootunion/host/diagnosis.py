@@ -131,7 +131,7 @@ def _generation(
     yield from (_wrong(about, one) for one in problems)
     if not problems:
         depth = "every block" if blocks else "sizes and signatures"
-        text = f"{len(system.layers)} packages are whole ({depth} looked at)"
+        text = f"{len(system.packages)} packages are whole ({depth} looked at)"
         yield Finding(NOTE, "", about, text)
 
 
@@ -142,7 +142,7 @@ def _packages(
         verdicts = verifying.verify(store, trusted, system, lambda _: None)
         yield from (one.error for one in verdicts if one.error is not None)
         return
-    for layer in system.layers:
+    for layer in system.packages:
         try:
             reading.read_manifest(store, trusted, layer)
             size = (store.packages / layer.file_name).stat().st_size

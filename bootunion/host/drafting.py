@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from bootunion import manifest, systemlist, trust
+from bootunion import manifest, plan, systemlist, trust
 from bootunion.contents import Entry
 from bootunion.errors import BootunionError
 from bootunion.manifest import Manifest, Source
@@ -69,6 +69,9 @@ def draft(
             progress.step(job.path.name.partition("_")[0])
     layers = tuple(layer._replace(need=system.need(layer.name)) for layer, _ in found)
     listed = system.as_list(store.next_generation(system.name), planning.now(), layers)
+    if system.union == plan.UNION_INDEX:
+        name = systemlist.index_name(system.name)
+        listed = listed._replace(index_layer=Layer(name, "draft", system.architecture, UNMADE))
     return Draft(listed, tuple(one for _, one in found))
 
 

@@ -35,7 +35,7 @@ def make(store: Store, system: SystemList, wanted: Wanted) -> None:
     if not system.kernel:
         text = "the list has no kernel, so there is nothing to make an initramfs for"
         raise BootunionError("kernel-mismatch", text, subject=system.name)
-    for layer in system.layers:
+    for layer in system.packages:
         image = store.packages / layer.file_name
         packaging.check_image(image, layer.image, subject=layer.stem)
     with store.workspace() as directory:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import pickle
+import resource
 import signal
 import sys
 import traceback
@@ -27,6 +28,7 @@ from . import parent
 from .unsharing import new_pid_namespace, unshare
 
 _HOST_NAME = b"bootunion"
+_OTHER_FILES = 64
 _SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
 # What the child says: words on the way, and at the end its answer or its exception.
@@ -161,6 +163,20 @@ def in_union(
     store: Path, operations: Iterable[op.Operation], root: Path, work: Callable[[Path], Result]
 ) -> Result:
     """Carry out `operations` over `store` and run `work(root)`; call it inside a namespace."""
+    operations = tuple(operations)
+    _allow_descriptors(len(operations))
     with Reader(str(store)) as reader, Executor(reader) as executor:
         executor.execute(operations)
         return work(root)
+
+
+def _allow_descriptors(count: int) -> None:
+    """Let this process have `count` open files and some more, as far as it may.
+
+    Without dm-verity nothing but us holds a loop device until it is mounted.
+    """
+    wanted = count + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from bootunion import checks
+from bootunion import checks, plan
 from bootunion.listdiff import Difference, Moved
 from bootunion.systemlist import Layer, SystemList
 from bootunion.text import encodable
@@ -45,8 +45,19 @@ def as_json(
                 entry.type for _, entry in found.merged.paths.values()).items())),
             "digest": digest,
             "matches_list": digest == system.namespace,
+            "strategy": plan.union(system), "why": found.why, "index": _index(found),
         },
         "diff": difference,
+    }  # fmt: skip
+
+
+def _index(found: Preview) -> dict[str, Any] | None:
+    index, known = found.system.index_layer, found.index_known
+    if index is None:
+        return None
+    return {
+        "name": index.name, "size": index.image.size, "root_hash": index.image.root_hash,
+        "present": known is not None and known.present, "problem": known.problem if known else "",
     }  # fmt: skip
 
 

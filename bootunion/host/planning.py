@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from bootunion import checks, choice, merge, operations, plan, trust
+from bootunion import checks, choice, merge, operations, plan, systemlist, trust
 from bootunion.checks import Finding
 from bootunion.contents import FILE, Entry
 from bootunion.errors import BootunionError
@@ -58,7 +58,10 @@ class Row(NamedTuple):
 
 
 class Preview(NamedTuple):
-    """A plan with everything that is shown of it. `source` says where the list was had from."""
+    """A plan with everything that is shown of it. `source` says where the list was had from.
+
+    `index_known` is what is known of the list's index, None when it has none.
+    """
 
     system: SystemList
     signers: tuple[str, ...]
@@ -68,6 +71,7 @@ class Preview(NamedTuple):
     findings: tuple[Finding, ...]
     refusals: tuple[BootunionError, ...]
     steps: tuple[operations.Operation, ...]
+    index_known: Gathered | None = None
 
     @property
     def draft(self) -> bool:
@@ -78,8 +82,23 @@ class Preview(NamedTuple):
     def boots(self) -> bool:
         """Whether nothing was found that stops the boot."""
         fatal = any(one.severity == checks.FATAL for one in self.findings)
-        problems = any(row.known.problem for row in self.rows)
+        known = (
+            *(row.known for row in self.rows),
+            *((self.index_known,) if self.index_known else ()),
+        )
+        problems = any(one.problem for one in known)
         return not (fatal or self.refusals or problems)
+
+    @property
+    def why(self) -> str:
+        """Why the layers are united as they are."""
+        count = len(self.system.layers)
+        if self.system.index_layer:
+            return (
+                f"the list has an index, one file system of all names over {count} packages: "
+                "no look-up depends on their number"
+            )
+        return f"the list has no index; {count} of the {systemlist.MAX_LAYERS} layers of an overlay"
 
     @property
     def digest(self) -> str:
@@ -107,10 +126,16 @@ def refusals(system: SystemList, kernel: str) -> tuple[BootunionError, ...]:
 def gather(store: Store, trusted: trust.Trust, system: SystemList) -> Iterator[Gathered]:
     """What the store has of each layer of a list, in the list's order."""
     for layer in system.layers:
-        yield _gather_one(store, trusted, layer)
+        yield gather_one(store, trusted, layer)
 
 
-def _gather_one(store: Store, trusted: trust.Trust, layer: Layer) -> Gathered:
+def gather_index(store: Store, trusted: trust.Trust, system: SystemList) -> Gathered | None:
+    """What the store has of a list's index, None when it has none."""
+    return gather_one(store, trusted, system.index_layer) if system.index_layer else None
+
+
+def gather_one(store: Store, trusted: trust.Trust, layer: Layer) -> Gathered:
+    """What the store has of one package."""
     described, entries, problem, present = None, [], "", True
     try:
         described = reading.read_manifest(store, trusted, layer)
@@ -130,10 +155,12 @@ def _gather_one(store: Store, trusted: trust.Trust, layer: Layer) -> Gathered:
 def preview(
     system: SystemList, gathered: Iterable[Gathered], *, signers: tuple[str, ...] = (),
     source: str = STORE, kernel: str = "", approve: Sequence[Approval] = (),
+    index: Gathered | None = None,
 ) -> Preview:  # fmt: skip
     """Work out everything about booting `system`; `gathered` is in the order of its layers.
 
-    `kernel` is the release of the kernel that will run ("": the one that the list is for);
+    `index` is what is known of the index of a list that has one. `kernel` is the release of the
+    kernel that will run ("": the one that the list is for),
     `approve` what composing would approve in the list.
     """
     known: list[Gathered] = []
@@ -165,7 +192,7 @@ def preview(
     return Preview(
         system, signers, source, rows, merged,
         checks.check(system, merged, manifests, composed=source != SYSTEM_YAML),
-        refusals(system, kernel), plan.for_boot(system, plan.Places()),
+        refusals(system, kernel), plan.for_boot(system, plan.Places()), index,
     )  # fmt: skip
 
 
@@ -174,4 +201,7 @@ def of_stored(
 ) -> Preview:
     """The preview of a stored list. Raises BootunionError as the agent would."""
     system, signers = reading.read_list(store, trusted, name, generation)
-    return preview(system, gather(store, trusted, system), signers=signers, kernel=kernel)
+    return preview(
+        system, gather(store, trusted, system), signers=signers, kernel=kernel,
+        index=gather_index(store, trusted, system),
+    )  # fmt: skip

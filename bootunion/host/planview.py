@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from bootunion import checks, operations
+from bootunion import checks, operations, plan
 from bootunion.listdiff import Difference, Moved
 from bootunion.systemlist import OPTIONAL, UPPER_NONE, SystemList
 from bootunion.text import printable
@@ -118,9 +118,19 @@ def _show_facts(found: Preview) -> None:
         print(f"missing  {costs.missing_packages} packages are not in the store, "
               f"{console.human_size(costs.download_bytes)} to download")  # fmt: skip
     print(f"union    {len(found.merged.paths)} paths{_union(found)}")
+    print(f"united   {plan.union(system)}: {found.why}{_index(found)}")
     print(f"kernel   {system.kernel or 'any'} ({system.architecture})")
     if found.signers:
         print(f"signed   by {', '.join(signer[:16] for signer in found.signers)}")
+
+
+def _index(found: Preview) -> str:
+    index = found.system.index_layer
+    if index is None:
+        return ""
+    state = found.index_known.problem if found.index_known and found.index_known.problem else ""
+    size = console.human_size(index.image.size)
+    return f" ({state or f'{size}, {index.image.root_hash[:_SHORT_HASH]}'})"
 
 
 def _union(found: Preview) -> str:

@@ -38,7 +38,7 @@ def publish(
     """
     wanted = names or sorted(path.name for path in store.lists.glob("*/"))
     found = [reading.read_list(store, trusted, name, 0)[0] for name in wanted]
-    layers = {layer.stem: layer for system in found for layer in system.layers}
+    layers = {layer.stem: layer for system in found for layer in system.packages}
     there = Store(target).create()
     missing = [one for one in layers.values() if not (there.packages / f"{one.stem}.json").exists()]
     begin(len(missing))

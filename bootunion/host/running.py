@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from bootunion import merge, trust
+from bootunion import merge, plan, trust
 from bootunion.contents import DIRECTORY, Entry
 from bootunion.errors import BootunionError
 from bootunion.merge import Namespace
@@ -38,6 +38,11 @@ class Running(NamedTuple):
         return [layer.image.root_hash for layer in self.layers]
 
     @property
+    def packages(self) -> tuple[Layer, ...]:
+        """The layers, and the index behind them when the machine was booted by it."""
+        return (*self.layers, self.system.index_layer) if self.system.index_layer else self.layers
+
+    @property
     def name(self) -> str:
         """The list, for sentences."""
         return self.system.title
@@ -57,6 +62,8 @@ def read(store: Store, trusted: trust.Trust, report: Path, step: Callable[[str],
         text = f"it leads to version {trusted.version}; the boot believed {facts['trust']}"
         raise BootunionError("trust-rolled-back", text, subject="the trust store")
     system, _ = reading.read_list(store, trusted, booted.name, booted.generation)
+    if facts.get("union") == plan.UNION_LAYERS:
+        system = system._replace(index_layer=None)  # the kernel could not use it
     listed = []
     for layer in system.layers:
         listed.append(store.entries(reading.read_manifest(store, trusted, layer)))

@@ -27,6 +27,7 @@ from bootunion.contents import Entry
 from bootunion.errors import BootunionError
 from bootunion.initrd.store import Store as Reader
 from bootunion.manifest import Manifest
+from bootunion.systemlist import Layer
 
 from . import reproducible
 
@@ -172,6 +173,11 @@ class Store:
             for path in new:
                 path.unlink(missing_ok=True)
             raise
+
+    def remove(self, layer: Layer) -> None:
+        """Take a package away: its manifest first, for what has one is complete."""
+        for suffix in (package.MANIFEST_SUFFIX, package.CONTENTS_SUFFIX, layer.image.suffix):
+            (self.packages / (layer.stem + suffix)).unlink(missing_ok=True)
 
     def stems(self) -> list[str]:
         """The stems of all packages that have a manifest, sorted."""

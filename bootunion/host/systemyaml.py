@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from bootunion import package, systemlist
+from bootunion import package, plan, systemlist
 from bootunion.errors import BootunionError
 from bootunion.systemlist import Layer, SystemList
 
@@ -20,7 +20,7 @@ _KEYS = {
     "name": str, "architecture": str, "suites": list, "sources": str, "packages": list,
     "local": list, "optional": list, "upper": str, "commands": list, "floor": int, "expires": int,
     "allow-whiteouts": list, "tries": int, "corruption": str, "good-when": list,
-    "approve": list, "format": str,
+    "approve": list, "format": str, "union": str,
 }  # fmt: skip
 _LOCAL_KEYS = {"directory": str, "name": str, "version": str}
 _APPROVAL_KEYS = {"path": str, "winner": str, "loser": str}
@@ -58,6 +58,7 @@ class System(NamedTuple):
     good_when: tuple[str, ...] = ("multi-user.target",)
     approve: tuple[Approval, ...] = ()
     format: str = package.SQUASHFS
+    union: str = plan.UNION_LAYERS
 
     def need(self, name: str) -> str:
         """Whether a package is required or optional."""
@@ -151,7 +152,7 @@ class _Reader:
         package.check_architecture(system.architecture, system.name)
         return system
 
-    def _check_policy(self, values: Mapping[str, Any]) -> None:
+    def _check_policy(self, values: dict[str, Any]) -> None:
         """Refuse a policy that no list could have."""
         if values.get("upper", "volatile") not in systemlist.UPPERS:
             raise self._wrong(f"`upper` is not one of {', '.join(systemlist.UPPERS)}")
@@ -159,6 +160,7 @@ class _Reader:
             raise self._wrong(f"`corruption` is not one of {', '.join(systemlist.CORRUPTIONS)}")
         if values.get("format", package.SQUASHFS) not in package.FORMATS:
             raise self._wrong(f"`format` is not one of {', '.join(package.FORMATS)}")
+        self._check_union(values)
         for key in ("floor", "expires", "tries"):
             if values.get(key, 0) < 0:
                 raise self._wrong(f"`{key}` is below 0")
@@ -167,6 +169,21 @@ class _Reader:
         for unit in values.get("good-when", ()):
             if not isinstance(unit, str) or systemlist.UNIT.match(unit) is None:
                 raise self._wrong(f"`good-when` holds {unit!r}, which is not a systemd unit")
+
+    def _check_union(self, values: dict[str, Any]) -> None:
+        ways = (plan.UNION_LAYERS, plan.UNION_INDEX)
+        if values.get("union", plan.UNION_LAYERS) not in ways:
+            raise self._wrong(f"`union` is not one of {', '.join(ways)}")
+        if values.get("union") != plan.UNION_INDEX:
+            return
+        if values.setdefault("format", package.EROFS_UNCOMPRESSED) != package.EROFS_UNCOMPRESSED:
+            text = "an index points into images that are not compressed"
+            raise self._wrong(
+                f"`union: index` needs `format: {package.EROFS_UNCOMPRESSED}`: {text}"
+            )
+        if values.get("optional"):
+            text = "an index points into every package, so that none can be left out"
+            raise self._wrong(f"`union: index` and `optional` exclude each other: {text}")
 
     def _root_path(self, item: object, key: str) -> str:
         parts = item.split("/") if isinstance(item, str) else []

@@ -227,16 +227,31 @@ def _assemble(this: _Boot, system: SystemList, candidate: Candidate) -> None:
         # No restart may come of it: there is nothing better to restart into.
         system = system._replace(corruption=systemlist.EIO)
     # The steps tell layers by position; after the report's first copy, which names would only grow.
-    report.facts["layers"] = [layer.name for layer in system.layers]
-    with Executor(this.store, report.steps.append) as executor:
-        executor.execute(plan.for_boot(system, plan.Places(this.inputs.sysroot, this.inputs.run)))
-        report.facts["overlay_layers_by"] = executor.interface
-        report.leave_out(system.layers[index].stem for index in executor.left_out)
-    for error in executor.left_out.values():
+    report.facts["layers"] = [layer.name for layer in system.packages]
+    try:
+        executor = _execute(this, system)
+    except BootunionError as error:
+        if error.code != "index-unsupported" or len(system.layers) > systemlist.MAX_LAYERS:
+            raise
+        # The same packages, the same namespace: only slower. The plan says so beforehand.
         report.warn(error)
+        system = system._replace(index_layer=None)
+        executor = _execute(this, system)
+    for left_out in executor.left_out.values():
+        report.warn(left_out)
     took = (time.monotonic_ns() - start) // 1_000_000
     present = len(system.layers) - len(executor.left_out)
     report.say(f"assembled the root of {present} packages in {took} ms")
+
+
+def _execute(this: _Boot, system: SystemList) -> Executor:
+    report = this.report
+    with Executor(this.store, report.steps.append) as executor:
+        executor.execute(plan.for_boot(system, plan.Places(this.inputs.sysroot, this.inputs.run)))
+        report.facts["union"] = plan.union(system)
+        report.facts["overlay_layers_by"] = executor.interface
+        report.leave_out(system.layers[index].stem for index in executor.left_out)
+    return executor
 
 
 def _nothing_left(this: _Boot, memory: State, refused: list[BootunionError]) -> BootunionError:

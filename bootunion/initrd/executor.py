@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # Overlay features that would let attributes inside a layer send reads elsewhere.
 _SAFE = {"metacopy": "off", "redirect_dir": "nofollow", "index": "off", "xino": "off"}
+# What a kernel says that has no EROFS, or one that takes a single device (before Linux 5.16).
+_NOT_KNOWN = (errno.EINVAL, errno.ENODEV, errno.EOPNOTSUPP)
 _STORE_ATTRIBUTES = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV | mount.MOUNT_ATTR_NOEXEC
 _UPPER_ATTRIBUTES = _STORE_ATTRIBUTES | mount.MOUNT_ATTR_RDONLY
 
@@ -55,6 +57,7 @@ class Executor:
         self._undo = contextlib.ExitStack()
         self._close = contextlib.ExitStack()
         self._devices: dict[int, str] = {}
+        self._loops: dict[int, int] = {}
         self._mounts: dict[int, int] = {}
         self._attached: set[int] = set()
         self._verity: dict[int, str] = {}
@@ -71,6 +74,8 @@ class Executor:
     def __exit__(self, kind: object, *_: object) -> None:
         # Descriptors go first: they hold what is about to be unmounted and removed.
         self._close.close()
+        for device in self._loops.values():
+            os.close(device)
         if kind is None:
             self._undo.pop_all()
         self._undo.close()
@@ -82,8 +87,8 @@ class Executor:
     def execute(self, operations: Iterable[op.Operation]) -> None:
         """Carry out `operations` in order.
 
-        Raises BootunionError: the store's refusals, kernel-call, or verity-io where a package's
-        file system does not come up through dm-verity.
+        Raises BootunionError: the store's refusals, kernel-call, verity-io where a package's file
+        system does not come up through dm-verity, or index-unsupported.
         """
         for operation in operations:
             layer = getattr(operation, "layer", None)
@@ -129,11 +134,13 @@ class Executor:
         finally:
             os.close(image)
         # Held until the verity device or the mount holds it: then it clears itself.
-        self._close.callback(os.close, device)
+        self._loops[todo.layer] = device
         self._devices[todo.layer] = path
 
     def _create_verity(self, todo: op.CreateVerity) -> None:
         name, path = self._make_verity(todo, verity.CORRUPTION_OPTIONS[todo.corruption])
+        # One descriptor for each of thousands of packages would be more than a process may have.
+        os.close(self._loops.pop(todo.layer))
         self._undo.callback(_quietly, _remove_verity, name)
         self._verity[todo.layer] = name
         self._devices[todo.layer] = path
@@ -159,6 +166,17 @@ class Executor:
         with mount.FileSystemContext(todo.format) as context:
             context.flag("ro")
             context.string("source", self._devices[todo.layer])
+            tree = context.mount(mount.MOUNT_ATTR_RDONLY)
+        self._close.callback(os.close, tree)
+        self._mounts[todo.layer] = tree
+
+    def _mount_index(self, todo: op.MountIndex) -> None:
+        with mount.FileSystemContext(todo.format) as context:
+            context.flag("ro")
+            context.string("source", self._devices[todo.layer])
+            # The kernel numbers them as they come: their order is the list's, which is signed.
+            for layer in range(todo.layers):
+                context.string("device", self._devices[layer])
             tree = context.mount(mount.MOUNT_ATTR_RDONLY)
         self._close.callback(os.close, tree)
         self._mounts[todo.layer] = tree
@@ -330,6 +348,7 @@ Executor.actions = {
     op.AttachLoop: Executor._attach_loop,
     op.CreateVerity: Executor._create_verity,
     op.MountImage: Executor._mount_image,
+    op.MountIndex: Executor._mount_index,
     op.MountTmpfs: Executor._mount_tmpfs,
     op.MountOverlay: Executor._mount_overlay,
     op.KeepUpper: Executor._keep_upper,
@@ -357,6 +376,10 @@ def _quietly(action: Callable[..., None], *arguments: object) -> None:
 
 
 def _kernel_refusal(operation: op.Operation, error: OSError) -> BootunionError:
-    code = "verity-io" if isinstance(operation, op.MountImage) else "kernel-call"
+    code = "kernel-call"
+    if isinstance(operation, op.MountImage | op.MountIndex):
+        code = "verity-io"
+    if isinstance(operation, op.MountIndex) and error.errno in _NOT_KNOWN:
+        code = "index-unsupported"
     subject = getattr(operation, "package", "") or getattr(operation, "file", "")
     return BootunionError(code, f"cannot {operation.describe()}: {error.strerror}", subject=subject)

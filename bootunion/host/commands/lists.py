@@ -72,7 +72,7 @@ def verify(list_name: str, generation: int | None, store_path: Path, trust_path:
     store, trusted = Store(store_path), signing.read_trust(trust_path, store_path)
     system, _ = reading.read_list(store, trusted, list_name, generation or 0)
     with console.progress() as reporter:
-        reporter.stage("verifying packages", len(system.layers))
+        reporter.stage("verifying packages", len(system.packages))
         verdicts = verifying.verify(store, trusted, system, reporter.step)
     bad = [one for one in verdicts if one.error is not None]
     if as_json:

@@ -60,12 +60,12 @@ def fetch(
     """
     store.create()
     system, envelope = _list(trusted, orders.open(), name, generation)
-    missing = [one for one in system.layers if not is_there(store, one)]
+    missing = [one for one in system.packages if not is_there(store, one)]
     progress.begin(len(missing), sum(one.image.size for one in missing))
     start = time.monotonic()
     received = bring_all(store, trusted, orders, missing, progress)
     store.add_list(system.name, system.generation, envelope)
-    present = len(system.layers) - len(missing)
+    present = len(system.packages) - len(missing)
     return Fetched(system, len(missing), present, received, time.monotonic() - start)
 
 

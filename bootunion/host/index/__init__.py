@@ -1,0 +1,1 @@
+"""The index: one EROFS of a list's merged namespace, whose files lie in the packages' images."""
