@@ -1,5 +1,5 @@
 # The two commands of the README; each does all of its own set-up.
-.PHONY: demo test quick setup fuzz packages-test union union-walk bench bench-plan matrix
+.PHONY: demo test quick setup fuzz packages-test union union-walk bench bench-plan matrix large
 
 # Mounting, composing and the tests of them need root.
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo )
@@ -50,6 +50,12 @@ bench: setup
 # Time and memory of `bootunion plan` for 500 and 2,000 packages.
 bench-plan: setup
 	@.venv/bin/python bench/plan.py
+
+# Roots of 500, 2,000 and 5,000 packages, each by its index: booted to a shell, then tampered with. Downloads
+# 500 MB and takes 8 GB of disk once; half an hour. LARGE: words for qemu-tests/large.py.
+large: setup
+	@$(AS_ROOT)env $(if $(BOOTUNION_CACHE),BOOTUNION_CACHE=$(BOOTUNION_CACHE)) \
+	    .venv/bin/python qemu-tests/large.py $(LARGE)
 
 # Every generator, flavour and kernel, and each way to name the store's device, one boot each
 # (docs/generators.md). Needs mmdebstrap, and scripts/mkinitcpio.sh to be able to fetch. CELLS: words that

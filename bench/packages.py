@@ -54,9 +54,7 @@ def make() -> Made:
         return made
     shutil.rmtree(made.store, ignore_errors=True)
     shutil.rmtree(made.directory / "keys", ignore_errors=True)
-    known = subprocess.run(["apt-cache", "pkgnames"], check=True, stdout=subprocess.PIPE, text=True)
-    there = set(known.stdout.split())
-    names = [name for name in NAMES.read_text().split() if name in there][: systemlist.MAX_LAYERS]
+    names = available(NAMES.read_text().split())[: systemlist.MAX_LAYERS]
     debs = download(names, made.directory / "debs")
     signing.generate(made.directory / "keys")
     signer = Signer(made.directory / "keys/package.key")
@@ -66,6 +64,13 @@ def make() -> Made:
     sign_list(made, manifests)
     (made.directory / "complete").touch()
     return made
+
+
+def available(names: Sequence[str]) -> list[str]:
+    """Those of `names` that the machine's apt knows, in their order."""
+    known = subprocess.run(["apt-cache", "pkgnames"], check=True, stdout=subprocess.PIPE, text=True)
+    there = set(known.stdout.split())
+    return [name for name in names if name in there]
 
 
 def download(names: Sequence[str], where: Path) -> list[Path]:
