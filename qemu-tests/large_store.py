@@ -43,7 +43,8 @@ MOST_FILES = 200
 _FORMAT = "1"  # of what is made here, for the cache
 _SUMS = "usr/share/large.sums"
 _APPLETS = ("cat", "cut", "echo", "find", "grep", "ls", "mount", "poweroff", "printf", "sed", "sh",
-            "sha256sum", "gzip", "base64", "sync", "tr", "uname", "wc", "dd", "sleep", "stat", "time")  # fmt: skip
+            "sha256sum", "gzip", "base64", "sync", "tr", "uname", "wc", "dd", "sleep",
+            "stat", "time")  # fmt: skip
 
 
 class Large(NamedTuple):
