@@ -198,6 +198,11 @@ CODES: dict[str, Code] = {
         "A list's index is not the one that follows from its packages.",
         "Compose the list again; who signs an index that shows other files deceives you.",
     ),
+    "index-impossible": Code(
+        EXIT_INPUT,
+        "An index cannot point into a package's image: it is compressed, or no EROFS.",
+        "Make the package with `--format erofs-uncompressed`.",
+    ),
     "index-unsupported": Code(
         EXIT_FAILED,
         "The kernel has no EROFS, or none that takes several devices (Linux 5.16 and later do).",

@@ -23,6 +23,9 @@ FORMATS = (SQUASHFS, EROFS)
 EROFS_UNCOMPRESSED = "erofs-uncompressed"
 """How people ask for an EROFS that an index can point into; to the kernel it is an EROFS."""
 
+IMAGE_FORMATS = (*FORMATS, EROFS_UNCOMPRESSED)
+"""What people can ask for; `file_system` has the format of the image that it makes."""
+
 MAX_SIZE = verity.file_size(verity.MAX_DATA_BLOCKS)  # bytes of an image file
 
 # Debian and Arch names and versions fit. A Debian version's epoch colon is allowed; file names
@@ -93,6 +96,11 @@ class Image(NamedTuple):
             fields.digest("root_hash"),
             fields.text("root", pattern=ROOT_DIRECTORY),
         )
+
+
+def file_system(image_format: str) -> str:
+    """The image's format for one of `IMAGE_FORMATS`."""
+    return EROFS if image_format == EROFS_UNCOMPRESSED else image_format
 
 
 def check_name(name: str) -> str:

@@ -24,11 +24,12 @@ from unions import (
 
 from bootunion import merge, plan
 from bootunion.host import build, namespace, packaging
+from bootunion.host.index import making
 from bootunion.host.packaging import Description
 from bootunion.host.signing import Signer
 from bootunion.host.store import Store
 from bootunion.initrd import mount
-from bootunion.package import EROFS, FORMATS
+from bootunion.package import EROFS_UNCOMPRESSED, IMAGE_FORMATS, SQUASHFS
 from bootunion.systemlist import Layer, SystemList
 
 CASES = int(os.environ.get("BOOTUNION_UNION_CASES", "300"))
@@ -89,12 +90,12 @@ def importable(tree: dict[str, Node]) -> dict[str, Node]:
     return {**changed, "": Node("directory", 0o755, 0)}
 
 
-@pytest.mark.parametrize("image_format", FORMATS)
+@pytest.mark.parametrize("image_format", IMAGE_FORMATS)
 def test_images_show_the_same_as_directories(
     tmp_path: Path, signer: Signer, image_format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The way of real packages: directory → image → loop device → overlay."""
-    if image_format == EROFS:
+    """The way of real packages: directory → image → loop device → overlay, or index over them."""
+    if image_format != SQUASHFS:
         erofstools.put_first(monkeypatch, erofstools.directory())
     ran = {"cases": 0, "paths": 0}
 
@@ -120,6 +121,8 @@ def test_images_show_the_same_as_directories(
         merged = merge.merge(store.entries(one) for one in made)
         listed = tuple(Layer(one.name, "1", "all", one.image) for one in made)
         system = SystemList("test", 1, 1, 0, "amd64", "", listed, "none", "0" * 64)
+        if image_format == EROFS_UNCOMPRESSED:
+            system = system._replace(index_layer=making.make(store, system, merged, signer))
         steps = plan.for_namespace(system, str(place / "union"), upper="", verity=False)
 
         def look(root: Path) -> int:

@@ -22,16 +22,24 @@ from bootunion.errors import BootunionError
 
 from . import reproducible, run
 
+_SUPERBLOCK = 1024
+_FEATURES = 80
+_LZ4_0PADDING = 1
 _NEEDED = (b"--tar=", b"--mkfs-time", b"--workers")
 
 
-def pack(image: Path, feed: Callable[[IO[bytes]], None], *, what: str, processors: int = 0) -> None:
+def pack(
+    image: Path, feed: Callable[[IO[bytes]], None], *, what: str, processors: int = 0,
+    compressed: bool = True,
+) -> None:  # fmt: skip
     """Write `image` from the tar that `feed` writes to the file it is given.
 
-    `processors` bounds mkfs.erofs's threads (0: all). Raises BootunionError program-failed,
+    `processors` bounds mkfs.erofs's threads (0: all). Not `compressed`, each file lies in whole
+    blocks, one behind the other, as an index needs it. Raises BootunionError program-failed,
     program-missing (also for one that cannot read a tar) or disk-full, and whatever `feed` raises.
     """
-    argv = ["mkfs.erofs", "--tar=f", *reproducible.EROFS_OPTIONS, "--quiet"]
+    how = reproducible.EROFS_COMPRESSION if compressed else reproducible.EROFS_PLAIN
+    argv = ["mkfs.erofs", "--tar=f", *reproducible.EROFS_OPTIONS, *how, "--quiet"]
     if processors:
         argv.append(f"--workers={processors}")
     argv.append(str(image))
@@ -59,3 +67,13 @@ def _root_entry() -> bytes:
     root = tarfile.TarInfo("./")
     root.type, root.mode, root.mtime = tarfile.DIRTYPE, 0o755, reproducible.EPOCH
     return root.tobuf(tarfile.USTAR_FORMAT)
+
+
+def is_compressed(image: Path) -> bool:
+    """Whether an EROFS image was made with compression: it then has a bit for the compressor.
+
+    The feature_incompat field of the superblock (fs/erofs/erofs_fs.h): LZ4_0PADDING is bit 0.
+    """
+    with image.open("rb") as file:
+        file.seek(_SUPERBLOCK + _FEATURES)
+        return bool(int.from_bytes(file.read(4), "little") & _LZ4_0PADDING)

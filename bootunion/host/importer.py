@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
-from bootunion import trust
+from bootunion import package, trust
 from bootunion.errors import BootunionError
 from bootunion.manifest import Manifest, Source
 from bootunion.package import SQUASHFS
 
-from . import deb, packaging, reading, workers
+from . import deb, erofs, packaging, reading, workers
 from .packaging import Sign
 from .store import Store
 
@@ -56,7 +56,7 @@ def import_each(
     if how is None:
         by_source = {
             one.source.sha256: one for one in known
-            if one.source.kind == "deb" and one.image.format == image_format
+            if one.source.kind == "deb" and is_in_format(store, one, image_format)
         }  # fmt: skip
         how = functools.partial(import_deb, by_source=by_source)
     work = functools.partial(
@@ -76,6 +76,16 @@ def import_each(
             results[file] = result
             progress(file.name.partition("_")[0])
     return {file: one for file, one in results.items() if one is not None}
+
+
+def is_in_format(store: Store, one: Manifest, image_format: str) -> bool:
+    """Whether a package of the store is what importing in this format would make."""
+    if one.image.format != package.file_system(image_format):
+        return False
+    if one.image.format != package.EROFS:
+        return True
+    plain = not erofs.is_compressed(store.packages / one.file_name)
+    return plain == (image_format == package.EROFS_UNCOMPRESSED)
 
 
 def _size(file: Path) -> int:

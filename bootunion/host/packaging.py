@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import tarfile
@@ -13,7 +14,7 @@ from bootunion import manifest, package, verity
 from bootunion.contents import Entry
 from bootunion.errors import BootunionError
 from bootunion.manifest import Contents, Manifest, Source
-from bootunion.package import EROFS, SQUASHFS, Image
+from bootunion.package import EROFS, EROFS_UNCOMPRESSED, SQUASHFS, Image
 
 from . import erofs, reproducible, squashfs
 from .members import Member, Recorder, closing
@@ -23,7 +24,11 @@ Sign = Callable[[bytes, str], bytes]
 """Makes the DSSE envelope of (payload, payload type)."""
 
 _CHUNK = 1 << 20
-_PACK = {SQUASHFS: squashfs.pack, EROFS: erofs.pack}
+_PACK: dict[str, Callable[..., None]] = {
+    SQUASHFS: squashfs.pack,
+    EROFS: erofs.pack,
+    EROFS_UNCOMPRESSED: functools.partial(erofs.pack, compressed=False),
+}
 
 
 class Description(NamedTuple):
@@ -53,13 +58,14 @@ def write_package(
 
     Without a `source` it is the tar stream itself, called `kind`. `processors` bounds the threads
     that compress (0: all); at the paths in `markers` it may steer overlayfs; `image_format` is one
-    of `package.FORMATS`. Raises BootunionError name-invalid, member-invalid, overlay-marker,
+    of `package.IMAGE_FORMATS`. Raises BootunionError name-invalid, member-invalid, overlay-marker,
     path-conflict, disk-full, program-failed, program-missing; then the store is as it was.
     """
     about.check()
     with store.workspace() as workspace, closing(members):
         image_file = workspace / "image"
-        recorder = Recorder(about.name, reproducible.EPOCH, markers, image_format)
+        file_system = package.file_system(image_format)
+        recorder = Recorder(about.name, reproducible.EPOCH, markers, file_system)
         stream = hashlib.sha256()
 
         def feed(pipe: IO[bytes]) -> None:
@@ -67,7 +73,7 @@ def write_package(
 
         pack = _PACK[image_format]
         pack(image_file, feed, what=f"packing {about.name}", processors=processors)
-        image = append_tree(image_file, image_format)
+        image = append_tree(image_file, file_system)
         packed = pack_contents(list(recorder.entries.values()))
         made = Manifest(
             **about._asdict(),

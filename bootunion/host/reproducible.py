@@ -27,14 +27,17 @@ SQUASHFS_OPTIONS = (
     "-root-mode", "0755",
 )  # fmt: skip
 
-EROFS_OPTIONS = (
-    "-b4096",
+EROFS_OPTIONS = ("-b4096", "-T0", "--mkfs-time", "-Uclear")
+
+EROFS_COMPRESSION = (
     # LZ4, the one compressor that EROFS of Debian's 6.1 has (zstd: 6.10), in clusters of 64 KiB
     # at most. What is left of a file is packed behind its inode (Linux 5.17). No fragments:
     # 1.8.6 makes other bytes of them from run to run.
     "-zlz4hc,level=9", "-C65536", "-Eztailpacking",
-    "-T0", "--mkfs-time", "-Uclear",
 )  # fmt: skip
+
+EROFS_PLAIN = ("-E^inline_data",)
+"""No file's last bytes behind its inode: an index points at blocks."""
 
 ZSTD_LEVEL = 12
 """Compression of contents files; single-threaded, because threads change the bytes."""

@@ -158,8 +158,8 @@ class _Reader:
             raise self._wrong(f"`upper` is not one of {', '.join(systemlist.UPPERS)}")
         if values.get("corruption", systemlist.EIO) not in systemlist.CORRUPTIONS:
             raise self._wrong(f"`corruption` is not one of {', '.join(systemlist.CORRUPTIONS)}")
-        if values.get("format", package.SQUASHFS) not in package.FORMATS:
-            raise self._wrong(f"`format` is not one of {', '.join(package.FORMATS)}")
+        if values.get("format", package.SQUASHFS) not in package.IMAGE_FORMATS:
+            raise self._wrong(f"`format` is not one of {', '.join(package.IMAGE_FORMATS)}")
         self._check_union(values)
         for key in ("floor", "expires", "tries"):
             if values.get(key, 0) < 0:

@@ -59,7 +59,7 @@ report_option = click.option(
     help="The agent's report of this boot.",
 )  # fmt: skip
 format_option = click.option(
-    "--format", "image_format", type=click.Choice(package.FORMATS), default=package.SQUASHFS,
+    "--format", "image_format", type=click.Choice(package.IMAGE_FORMATS), default=package.SQUASHFS,
     show_default=True, help="The image's file system.",
 )  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

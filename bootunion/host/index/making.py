@@ -74,4 +74,7 @@ def temporary(
 
 
 def _devices(store: Store, system: SystemList) -> Sequence[devices.Device]:
-    return [devices.read(store.packages / one.file_name, one.image) for one in system.layers]
+    return [
+        devices.read(store.packages / one.file_name, one.image, subject=one.stem)
+        for one in system.layers
+    ]
