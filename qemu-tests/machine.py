@@ -233,7 +233,8 @@ def store_disk(store: Path, disk: Path, extra: Path | None = None) -> Path:
         if extra is not None:
             subprocess.run(["cp", "-a", str(extra), str(tree / "tests")], check=True)
         used = sum(path.stat().st_size for path in tree.rglob("*") if path.is_file())
-        size = (used // (1 << 20) + 96) << 20
+        # A thirty-second more is what ext4 keeps for itself: block maps, inodes, the journal.
+        size = ((used + used // 32) // (1 << 20) + 96) << 20
         aside = disk.with_suffix(".new")
         with aside.open("wb") as file:
             file.truncate(size)

@@ -47,7 +47,7 @@ def read(path: Path, image: Image, *, subject: str) -> Device:
             return Device(image.data_blocks, dict(_files(data, image.hash_offset, subject)))
     except FileNotFoundError:
         raise BootunionError("file-missing", "is not in the store", subject=subject) from None
-    except (struct.error, IndexError, ValueError) as error:
+    except (struct.error, IndexError, ValueError, OverflowError) as error:
         raise _impossible(f"is no EROFS that can be read ({error})", subject) from None
 
 
@@ -118,6 +118,8 @@ def _inode(data: mmap.mmap, base: int, nid: int) -> _Found:
 
 def _names(data: mmap.mmap, found: _Found) -> Iterator[tuple[str, int]]:
     """(name, inode number) of each entry of a directory but itself and its parent."""
+    if found.size > len(data):
+        raise ValueError("a directory larger than the image")
     if found.layout not in (disk.FLAT_PLAIN, disk.FLAT_INLINE):
         raise ValueError("a directory of an unknown layout")
     whole, tail = divmod(found.size, disk.BLOCK)
