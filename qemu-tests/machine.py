@@ -232,9 +232,10 @@ def store_disk(store: Path, disk: Path, extra: Path | None = None) -> Path:
         subprocess.run(["cp", "-al", str(store), str(tree)], check=True)
         if extra is not None:
             subprocess.run(["cp", "-a", str(extra), str(tree / "tests")], check=True)
-        used = sum(path.stat().st_size for path in tree.rglob("*") if path.is_file())
-        # A thirty-second more is what ext4 keeps for itself: block maps, inodes, the journal.
-        size = ((used + used // 32) // (1 << 20) + 96) << 20
+        files = (path.stat().st_size for path in tree.rglob("*") if path.is_file())
+        used = sum(size + -size % 4096 for size in files)
+        # A sixteenth more is what ext4 keeps for itself: inodes, the journal, block maps.
+        size = ((used + used // 16) // (1 << 20) + 96) << 20
         aside = disk.with_suffix(".new")
         with aside.open("wb") as file:
             file.truncate(size)

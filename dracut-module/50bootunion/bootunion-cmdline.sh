@@ -7,6 +7,12 @@ if getarg bootunion= > /dev/null; then
     # On one that ran from a list they are an overlay's, and root= names the store's device.
     if grep -qs 'rootfstype=overlay' /etc/cmdline.d/95root-dev.conf; then
         rm -f /etc/cmdline.d/95root-dev.conf
+        # dracut has read them already: it has to look once more.
+        # shellcheck disable=SC2154  # dracut-lib sets hookdir
+        for bootunion_parser in "$hookdir"/cmdline/*-parse-root-opts.sh; do
+            # shellcheck source=/dev/null
+            [ -e "$bootunion_parser" ] && . "$bootunion_parser"
+        done
     fi
     # Where the store is on a device of its own there need not be a root=: dracut must not stop.
     if [ -z "$root" ] && getarg bootunion.store= > /dev/null; then
