@@ -50,6 +50,11 @@ def image_cells(good: Tiny) -> list[Cell]:
     return [*_good(), *_images(good), *_blocks(good), *_optional(good)]
 
 
+def index_cells(good: Tiny) -> list[Cell]:
+    """The cells of a list with an index: damage of the index, and of packages below one."""
+    return [*_good(), *_index(good), *_below_an_index(good)]
+
+
 def _good() -> Iterator[Cell]:
     yield Cell("nothing is damaged", (), (), 2)
     yield Cell("an older generation is asked for", (), (), 1, cmdline="bootunion.generation=1")
@@ -265,11 +270,63 @@ def _images(good: Tiny) -> Iterator[Cell]:
     yield from _replaced("package", path, other=other, other_code="verity-io")
     yield refused("package: another valid one of another size",
                   ("from", path, _image_path(system, 1)), "file-changed")  # fmt: skip
-    yield refused("package: emptied", ("empty", path), "file-changed")
+    yield from _sizes("package", path, image)
+
+
+def _sizes(what: str, path: str, image: package.Image) -> Iterator[Cell]:
+    yield refused(f"{what}: emptied", ("empty", path), "file-changed")
     for size in (4096, image.hash_offset, image.size - 1, image.size - 4096):
-        yield refused(f"package: truncated to {size}", ("truncate", path, size), "file-changed")
-    yield refused("package: extended by a byte", ("extend", path, "x"), "file-changed")
-    yield refused("package: extended by a block", ("extend", path, "x" * 4096), "file-changed")
+        yield refused(f"{what}: truncated to {size}", ("truncate", path, size), "file-changed")
+    yield refused(f"{what}: extended by a byte", ("extend", path, "x"), "file-changed")
+    yield refused(f"{what}: extended by a block", ("extend", path, "x" * 4096), "file-changed")
+
+
+def _index(good: Tiny) -> Iterator[Cell]:
+    first, second = (tiny.read_list(good, generation).index_layer for generation in (1, 2))
+    assert first is not None and second is not None
+    path, other = (f"packages/{one.file_name}" for one in (second, first))
+    assert first.image.size == second.image.size
+    yield from _replaced("index", path, other=other, other_code="verity-io")
+    yield from _sizes("index", path, second.image)
+    data = (good.store / path).read_bytes()
+    # erofs_super_block lies at 1024, the devices' slots behind it; then come the inodes, the root's
+    # first (meta_blkaddr at 40).
+    meta = int.from_bytes(data[1024 + 40 : 1024 + 44], "little") * 4096
+    for name, at in {
+        "superblock: magic": 1024, "superblock: the inodes' place": 1024 + 40,
+        "superblock: the number of devices": 1024 + 86, "a device's slot": 1024 + 128 + 64,
+        "the root directory": meta + 40,
+    }.items():  # fmt: skip
+        yield refused(f"index, {name}", ("flip", path, at), "verity-io")
+    # Blocks of other inodes are read when somebody asks for them.
+    last = second.image.hash_offset - 4096
+    assert last > meta
+    yield Cell("index, the last block of the inodes", (("flip", path, last + 8),), (), 2, "eio")
+    top = second.image.hash_offset + 4096
+    yield refused("index, hash tree", ("flip", path, top + 5), "verity-io")
+    yield Cell("index, verity superblock", (("flip", path, second.image.hash_offset),), (), 2)
+
+
+def _below_an_index(good: Tiny) -> Iterator[Cell]:
+    """A package's blocks are read when a file of it is, and not for the mount."""
+    system = tiny.read_list(good, 2)
+    path, image = _image_path(system), system.layers[0].image
+    for kind in ("missing", "a symlink", "a directory", "a FIFO"):
+        edit = {"missing": "remove", "a symlink": "symlink", "a directory": "directory",
+                "a FIFO": "fifo"}[kind]  # fmt: skip
+        code = "file-missing" if kind == "missing" else "file-invalid"
+        yield refused(f"package: {kind}", (edit, path), code)
+    yield from _sizes("package", path, image)
+    other = _image_path(tiny.read_list(good, 1))
+    yield Cell("package: another valid one", (("from", path, other),), (), 2, "eio")
+    yield Cell("package, superblock: nobody reads it", (("flip", path, 1024),), (), 2)
+    for block in (image.data_blocks // 3, image.data_blocks // 2):
+        yield Cell(f"package, data block {block}", (("flip", path, block * 4096 + 99),),
+                   (), 2, "eio")  # fmt: skip
+    top = image.hash_offset + 4096
+    yield Cell("package, hash tree, top level", (("flip", path, top + 5),), (), 2, "eio")
+    yield Cell("package, hash tree, lower level", (("flip", path, top + 4096 + 4096 + 5),),
+               (), 2, "eio")  # fmt: skip
 
 
 def _blocks(good: Tiny) -> Iterator[Cell]:

@@ -123,6 +123,23 @@ def test_no_damage_of_an_erofs_package_boots_a_wrong_byte(
     assert wrong == {}
 
 
+def test_no_damage_of_an_index_or_below_it_boots_a_wrong_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{erofs_utils.tools(scenario.CACHE)}:{os.environ['PATH']}")
+    good = tiny.make(package.EROFS_UNCOMPRESSED)
+    matrix = cells.index_cells(good)
+    results = run_cells(good, tmp_path, matrix, cellkinds.Files(tmp_path / "files"), "index")
+    assert {found["report"]["union"] for found in results if found["booted"]} == {"index"}
+    wrong = {
+        cell.name: short
+        for cell, found in zip(matrix, results, strict=True)
+        if (short := shortfalls(cell, found))
+    }
+    write_table(matrix, results, wrong, "matrix-index")
+    assert wrong == {}
+
+
 def test_no_damage_boots_a_wrong_byte(good: tiny.Tiny, tmp_path: Path) -> None:
     files = cellkinds.Files(tmp_path / "files")
     matrix = cells.all_cells(good, files)

@@ -19,8 +19,9 @@ from typing import NamedTuple
 import scenario
 from machine import EXIT_PORT, SUCCESS
 
-from bootunion import dsse, package, systemlist
+from bootunion import dsse, manifest, merge, package, systemlist
 from bootunion.host import build, packaging, signing
+from bootunion.host.index import making
 from bootunion.host.packaging import Description
 from bootunion.host.signing import Signer
 from bootunion.host.store import Store
@@ -62,6 +63,7 @@ echo "BOOTED generation=$(cat /usr/share/generation) extra=$(cat /usr/share/extr
 if word tiny.report; then
     by=$(grep -o '"overlay_layers_by": "[a-z]*"' /run/bootunion/boot.json | grep -o '[a-z]*"$')
     echo "REPORT layers=${{by%%\\"}} kernel=$(cat /proc/sys/kernel/osrelease)"
+    echo "UNION $(grep -o '"union": "[a-z]*"' /run/bootunion/boot.json)"
 fi
 if word tiny.good; then
     python3 -I -S -E -B -c 'import sys
@@ -138,7 +140,8 @@ def unpacked(vmlinuz: Path) -> bytes:
 def make(image_format: str = package.SQUASHFS) -> Tiny:
     """Kernel, initramfs, keys and a store with two good generations; cached by their inputs.
 
-    Another `image_format` than squashfs needs its program in PATH.
+    Another `image_format` than squashfs needs its program in PATH; with erofs-uncompressed each
+    list has an index.
     """
     tree, release = kernel_tree()
     kind = "" if image_format == package.SQUASHFS else f"-{image_format}"
@@ -163,7 +166,24 @@ def _store(tiny: Tiny, release: str, closure: Path) -> None:
     signer = Signer(tiny.keys / "package.key")
     parts = {one.name: one for one in _packages(tiny, store, signer, closure)}
     for generation in (1, 2):
-        write_list(tiny, tiny.store, standard_list(parts, generation, release))
+        system = standard_list(parts, generation, release)
+        if tiny.image_format == package.EROFS_UNCOMPRESSED:
+            system = indexed(store, system, signer)
+        write_list(tiny, tiny.store, system)
+
+
+def indexed(store: Store, system: SystemList, signer: Signer) -> SystemList:
+    """The list with an index over its packages, all of them required."""
+    layers = tuple(layer._replace(need=systemlist.REQUIRED) for layer in system.layers)
+    described = (manifest_of(store, layer) for layer in layers)
+    merged = merge.merge(store.entries(one) for one in described)
+    system = system._replace(layers=layers)
+    return system._replace(index_layer=making.make(store, system, merged, signer))
+
+
+def manifest_of(store: Store, layer: Layer) -> Manifest:
+    """A package's manifest; its signature is not looked at."""
+    return manifest.decode(store.envelope(layer.stem).payload, subject=layer.stem)
 
 
 def _packages(tiny: Tiny, store: Store, signer: Signer, closure: Path) -> Iterable[Manifest]:
