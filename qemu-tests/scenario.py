@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -91,7 +92,7 @@ def make() -> Debian:
                   "--drivers", DRIVERS, *words)  # fmt: skip
     extra = debian.directory / "tests"
     extra.mkdir()
-    for name in ("check.py", "running.py"):
+    for name in ("check.py", "running.py", "on_top.py"):
         shutil.copy(TOP / "qemu-tests/guest" / name, extra)
     _hello_deb(extra / "hello.deb")
     machine.store_disk(debian.store, debian.disk, extra)
@@ -124,6 +125,15 @@ def check(running: machine.Machine) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(lines["BOOTUNION-CHECK"])
     found["report"] = json.loads(lines["BOOTUNION-REPORT"])
     return found
+
+
+def on_top(running: machine.Machine) -> dict[str, Any]:
+    """What guest/on_top.py says: what could be mounted on top of the root."""
+    status, said = running.run("python3 /pkgs/tests/on_top.py", 300)
+    found = re.search(r"BOOTUNION-ON-TOP (\{.*\})", said)
+    assert status == 0 and found, said
+    shown: dict[str, Any] = json.loads(found.group(1))
+    return shown
 
 
 def looks(running: machine.Machine, *words: str) -> dict[str, Any]:

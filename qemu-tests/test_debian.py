@@ -17,6 +17,8 @@ from bootunion.host.signing import Signer
 from bootunion.host.store import Store
 
 pytestmark = pytest.mark.qemu
+ON_TOP = {"container": True, "rootless": True, "extension": "extended",
+          "extension image": "extended"}  # fmt: skip
 
 
 @pytest.mark.parametrize("flavour", scenario.FLAVOURS)
@@ -31,10 +33,12 @@ def test_debian_boots_and_is_what_the_list_says(debian: Debian, flavour: str) ->
         # Reading every byte twice would only be slower.
         depth = [] if flavour == "systemd" else ["--metadata-only"]
         found["looks"] = scenario.looks(running, "green", *depth)
+        found["on_top"] = scenario.on_top(running) if flavour == "systemd" else ON_TOP
         running.succeed()
     (scenario.BUILD / f"{flavour}.check.json").write_text(json.dumps(found, indent=1))
     assert scenario.shortfalls(found) == {}
     assert scenario.root_shortfalls(found["looks"]) == {}
+    assert found["on_top"] == ON_TOP
 
 
 def test_a_change_underneath_the_running_root_is_named(debian: Debian) -> None:

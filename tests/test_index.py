@@ -23,6 +23,7 @@ from bootunion.host.members import Member
 from bootunion.host.packaging import Description
 from bootunion.host.signing import Signer
 from bootunion.host.store import Store
+from bootunion.initrd import mount
 from bootunion.manifest import Manifest
 from bootunion.merge import Namespace
 from bootunion.package import EROFS, EROFS_UNCOMPRESSED, SQUASHFS
@@ -196,6 +197,28 @@ def test_a_writable_upper_lies_on_it(tmp_path: Path, store: Store, signer: Signe
         lambda: namespace.in_union(store.path, steps, tmp_path / "union/root", look)
     )
     assert found == (b"new", ["x", "y"])
+
+
+@needs_root
+def test_a_container_lies_on_it(tmp_path: Path, store: Store, signer: Signer) -> None:
+    """An overlay over the root's overlay: the stacking depth that the kernel allows."""
+    system, _ = united(store, signer, [package(store, signer, "a", [member("d/x", b"old")])])
+    for name in ("upper", "inner/upper", "inner/work", "inner/root"):
+        (tmp_path / name).mkdir(parents=True)
+    upper = str(tmp_path / "upper")
+    steps = plan.for_namespace(system, str(tmp_path / "union"), upper=upper, verity=False)
+    inner = tmp_path / "inner"
+
+    def look(root: Path) -> Any:
+        options = f"lowerdir={root},upperdir={inner}/upper,workdir={inner}/work"
+        mount.mount("container", str(inner / "root"), "overlay", 0, options)
+        (inner / "root/d/x").write_bytes(b"new")
+        return (inner / "root/d/x").read_bytes(), (root / "d/x").read_bytes()
+
+    found = namespace.in_namespace(
+        lambda: namespace.in_union(store.path, steps, tmp_path / "union/root", look)
+    )
+    assert found == (b"new", b"old")
 
 
 @needs_root

@@ -83,7 +83,7 @@ def run(cell: dict[str, object], good: dict[str, dict[str, str]]) -> dict[str, o
     except OSError as error:
         found["report"] = str(error)
     marker = f"{SYSROOT}/usr/share/generation"
-    found["booted"] = int(open(marker).read()) if os.path.exists(marker) else 0
+    found["booted"] = booted(marker, found["report"])
     found["store_at_sysroot"] = os.path.exists(f"{SYSROOT}/lists")
     found["files"] = files_right(good[str(found["booted"])]) if found["booted"] else ""
     found["state"] = read(f"{WORK}/upper/state/tiny.json")
@@ -97,6 +97,17 @@ def run(cell: dict[str, object], good: dict[str, dict[str, str]]) -> dict[str, o
             settle(device)
     found["left_over"] = left_over()
     return found
+
+
+def booted(marker: str, report: object) -> int:
+    """The generation whose root is there; below an index its marker may be what is damaged."""
+    if not os.path.exists(marker):
+        return 0
+    try:
+        with open(marker) as file:
+            return int(file.read())
+    except OSError:
+        return report["list"]["generation"]  # type: ignore[index,no-any-return]
 
 
 def settle(device: str) -> None:
