@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import errno
 import fcntl
@@ -9,6 +10,10 @@ import os
 import struct
 
 from bootunion.values import NamedTuple
+
+TYPE_CHECKING = False  # see `values`
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 UUID_PREFIX = "BOOTUNION-"
 """What the uuid of a layer's device begins with; the root hash follows."""
@@ -35,6 +40,7 @@ _VERSION = (4, 0, 0)
 _SECTOR = 512
 _ANSWER = 1 << 16  # bytes: a verity table with its salt and root hash has about 250
 _LISTED = struct.Struct("<QI")  # struct dm_name_list: device number, offset of the next one
+_AT_ONCE = 32  # devices that are taken away
 _NAMES = 1 << 20  # bytes: a device of ours has about 50
 
 
@@ -136,6 +142,32 @@ class Control:
     def remove(self, name: str) -> None:
         """Take a device away, at once or when its last user closes it."""
         self._call(_REMOVE, name, flags=_DEFERRED_REMOVE)
+
+
+def remove_all(names: Sequence[str]) -> None:
+    """Take devices away, at once or when their last users close them, whatever one of them says.
+
+    The kernel lets a grace period pass for each: one behind the other, thousands would keep the
+    next generation waiting for minutes. So several threads do it.
+    """
+    waiting = []
+    for first in range(min(_AT_ONCE, len(names))):
+        done = _thread.allocate_lock()
+        done.acquire()
+        _thread.start_new_thread(_remove_some, (names[first::_AT_ONCE], done))
+        waiting.append(done)
+    for done in waiting:
+        done.acquire()
+
+
+def _remove_some(names: Sequence[str], done: _thread.LockType) -> None:
+    try:
+        with contextlib.suppress(OSError), Control() as control:
+            for name in names:
+                with contextlib.suppress(OSError):
+                    control.remove(name)
+    finally:
+        done.release()
 
 
 def _node(answer: bytearray) -> str:

@@ -112,7 +112,7 @@ class Executor:
     def _leave_out(self, layer: int, error: BootunionError) -> None:
         self.left_out[layer] = error
         if layer in self._verity:
-            _quietly(_remove_verity, self._verity.pop(layer))
+            dm.remove_all((self._verity.pop(layer),))
 
     def _prepare_workspace(self, todo: op.PrepareWorkspace) -> None:
         os.makedirs(todo.path, mode=0o700, exist_ok=True)
@@ -141,9 +141,13 @@ class Executor:
         name, path = self._make_verity(todo, verity.CORRUPTION_OPTIONS[todo.corruption])
         # One descriptor for each of thousands of packages would be more than a process may have.
         os.close(self._loops.pop(todo.layer))
-        self._undo.callback(_quietly, _remove_verity, name)
+        if not self._verity:
+            self._undo.callback(self._remove_devices)
         self._verity[todo.layer] = name
         self._devices[todo.layer] = path
+
+    def _remove_devices(self) -> None:
+        dm.remove_all(tuple(self._verity.values()))
 
     def _make_verity(
         self, todo: op.CreateVerity | op.ShareDevice, options: str = ""
@@ -362,11 +366,6 @@ Executor.actions = {
 def op_mount_point(path: str) -> str:
     """The last component of a mount point, as the new root will see it."""
     return f"/{path.rpartition('/')[2]}"
-
-
-def _remove_verity(name: str) -> None:
-    with dm.Control() as control:
-        control.remove(name)
 
 
 def _quietly(action: Callable[..., None], *arguments: object) -> None:
