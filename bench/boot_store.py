@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -13,15 +14,17 @@ from typing import NamedTuple
 
 import packages
 
-from bootunion import plan, systemlist
-from bootunion.host import build, namespace, packaging, reading, reproducible, signing
+from bootunion import merge, package, plan, systemlist
+from bootunion.host import build, importer, namespace, packaging, reading, reproducible, signing
+from bootunion.host.index import making
 from bootunion.host.packaging import Description
 from bootunion.host.signing import Signer
 from bootunion.host.store import Store
 from bootunion.systemlist import Layer, SystemList
 
-sys.path.append(str(packages.TOP / "qemu-tests"))
-import machine
+sys.path[len(sys.path) :] = [str(packages.TOP / "qemu-tests"), str(packages.TOP / "scripts")]
+import erofs_utils  # noqa: E402
+import machine  # noqa: E402
 
 SIZES = (10, 50, 150, 300, 499)
 POINTS = ("pkgs", "proc", "sys", "dev", "run", "tmp")
@@ -45,6 +48,14 @@ class Disks(NamedTuple):
     def packages(self) -> Path:
         """The disk of the store."""
         return self.directory / "packages.img"
+
+    def indexed(self) -> Path:
+        """The disk with the same packages, not compressed, and lists with an index over them."""
+        disk = self.directory / "indexed.img"
+        if not disk.exists():
+            print("importing the packages once more, for lists with an index", flush=True)
+            _indexed(self, disk)
+        return disk
 
     def single(self, size: int) -> Path:
         """The disk with one squashfs of the tree of `size` packages; made when it is not there."""
@@ -78,7 +89,7 @@ def make() -> Disks:
     disks.directory.mkdir(parents=True)
     shutil.copytree(many.trust, disks.trust)
     subprocess.run(["cp", "-al", many.store, disks.store], check=True)
-    points = _mount_points(disks, Signer(many.directory / "keys/package.key"))
+    points = _mount_points(Store(disks.store), Signer(many.directory / "keys/package.key"))
     (disks.store / "bench").mkdir()
     for size in SIZES:
         layers = (*chosen(every.layers, size), points)
@@ -103,20 +114,49 @@ def _line(layer: Layer) -> str:
     return " ".join(map(str, words)) + "\n"
 
 
-def _mount_points(disks: Disks, signer: Signer) -> Layer:
+def _mount_points(store: Store, signer: Signer, image_format: str = package.SQUASHFS) -> Layer:
     """What a generated layer would have: the directories that are mounted on."""
     with tempfile.TemporaryDirectory() as tree:
         for name in POINTS:
             (Path(tree) / name).mkdir()
         about = Description("mount-points", "1", "amd64")
-        made = packaging.write_package(Store(disks.store), build.members(Path(tree)), about, None,
-                                       signer)  # fmt: skip
+        made = packaging.write_package(store, build.members(Path(tree)), about, None, signer,
+                                       image_format=image_format)  # fmt: skip
     return Layer(made.name, made.version, made.architecture, made.image)
 
 
 def _system(disks: Disks, size: int) -> SystemList:
     store, trusted = Store(disks.store), signing.read_trust(disks.trust)
     return reading.read_list(store, trusted, list_name(size), 0)[0]
+
+
+def _indexed(disks: Disks, disk: Path) -> None:
+    """The lists of `make` again: the same .debs as EROFS that are not compressed, and an index."""
+    os.environ["PATH"] = f"{erofs_utils.tools(packages.CACHE)}:{os.environ['PATH']}"
+    many = packages.make()
+    signers = {name: Signer(many.directory / f"keys/{name}.key") for name in ("package", "list")}
+    store = Store(disks.directory / "indexed").create()
+    debs = sorted((many.directory / "debs").glob("*.deb"))
+    made = importer.import_debs(
+        debs, store, signers["package"], lambda _: None, image_format=package.EROFS_UNCOMPRESSED
+    )
+    by_name = {(one.name, one.version): one for one in made}
+    points = _mount_points(store, signers["package"], package.EROFS_UNCOMPRESSED)
+    (store.path / "bench").mkdir(exist_ok=True)
+    for size in SIZES:
+        system = _system(disks, size)
+        manifests = [by_name[one.name, one.version] for one in system.layers[:-1]]
+        layers = (*(Layer(one.name, one.version, one.architecture, one.image)
+                    for one in manifests), points)  # fmt: skip
+        system = system._replace(layers=layers)
+        described = (reading.signed_manifest(store, signing.read_trust(many.trust), one.stem)
+                     for one in layers)  # fmt: skip
+        merged = merge.merge(store.entries(one) for one in described)
+        system = system._replace(index_layer=making.make(store, system, merged, signers["package"]))
+        envelope = signers["list"](system.encode(), systemlist.PAYLOAD_TYPE)
+        store.add_list(system.name, system.generation, envelope)
+        (store.path / "bench" / system.name).write_text("".join(map(_line, system.packages)))
+    machine.store_disk(store.path, disk)
 
 
 def _single(disks: Disks, size: int, disk: Path) -> None:

@@ -18,7 +18,8 @@ import matplotlib as mpl
 TOP = Path(__file__).resolve().parents[1]
 RESULTS = TOP / "build/bench/results.jsonl"
 NAMES = {
-    "agent": "agent", "floor": "C, the floor", "shell": "shell hook", "sysext": "systemd-sysext",
+    "agent": "agent", "index": "agent, index", "floor": "C, the floor", "shell": "shell hook",
+    "sysext": "systemd-sysext",
     "single": "one squashfs",
 }  # fmt: skip
 STEPS = ("attach-loop", "create-verity", "mount-image", "mount-overlay")

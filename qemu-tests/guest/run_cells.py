@@ -101,11 +101,11 @@ def run(cell: dict[str, object], good: dict[str, dict[str, str]]) -> dict[str, o
 
 def booted(marker: str, report: object) -> int:
     """The generation whose root is there; below an index its marker may be what is damaged."""
-    if not os.path.exists(marker):
-        return 0
     try:
         with open(marker) as file:
             return int(file.read())
+    except FileNotFoundError:
+        return 0
     except OSError:
         return report["list"]["generation"]  # type: ignore[index,no-any-return]
 
