@@ -34,9 +34,7 @@ LABEL = "pkgs"
 _SECONDS = 1200
 INIT = r"""#!/bin/sh
 export PATH=/usr/bin
-up=$(cut -d' ' -f1 /proc/uptime 2> /dev/null)
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
-mount -o remount,ro / 2> /dev/null
 echo "BOOTED $(sed 's/.*"name": "\(n[0-9]*\)", "generation".*/\1/' /run/bootunion/boot.json)"
 grep -E '^(MemTotal|MemAvailable|Slab|VmallocUsed|Percpu|KernelStack|PageTables):' /proc/meminfo
 echo "UPTIME $(cut -d' ' -f1 /proc/uptime)"
@@ -76,7 +74,7 @@ def boot(good: tiny.Tiny, disk: Path, size: int, log: str, words: str, memory: i
     ) as running:  # fmt: skip
         running.wait_for(r"^SHELL", _SECONDS)
         took = time.monotonic() - start
-        running.type("echo ANSWER-$((6 * 7)) $(cat /usr/share/large.word 2>&1)")
+        running.type("echo ANSWER-$((6 * 7))")
         running.wait_for(r"^ANSWER-42", 60)
         said = running.console
     return Boot(size, {"wall_s": round(took, 1), **_facts(said)}, said)
