@@ -21,7 +21,8 @@ _MOST = 512  # bytes of a stem
 def find(store: Store, trusted: trust.Trust, sha256: str, layout: str) -> Manifest | None:
     """The package that was made of a wheel for a layout, if it is there and whole."""
     try:
-        with _place(store, sha256, layout).open("rb") as file:
+        # Of a wheel's digests, one for each platform, most were never imported: each costs little.
+        with open(f"{store.path}/wheels/{sha256}-{layout}", "rb") as file:
             stem = file.read(_MOST).decode("ascii").strip()
         if package.FILE_NAME.match(stem) is None:
             return None

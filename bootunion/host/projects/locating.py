@@ -11,6 +11,7 @@ from packaging.version import InvalidVersion, Version
 
 from bootunion.errors import BootunionError
 
+from .. import workers
 from ..fetch.sources import SourceError
 from ..wheels import describing
 from ..wheels.interpreter import Interpreter
@@ -20,6 +21,14 @@ from .pipconfig import PipConfig
 from .wanted import Candidate, Wanted
 
 _AT_ONCE = 8  # pages that are asked for; each is small, and waits for its server
+
+
+def locate_all(wanted: Sequence[Wanted], config: PipConfig, interpreter: Interpreter) -> list[Job]:
+    """A job for each project. Raises BootunionError that names all that cannot be had."""
+    jobs, errors = locate(wanted, config, interpreter)
+    if errors:
+        raise workers.all_of(errors, "wheels cannot be had")
+    return jobs
 
 
 def locate(

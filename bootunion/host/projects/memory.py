@@ -44,21 +44,34 @@ def place(cache: Path, top: Path) -> Path:
 
 def recall(cache: Path, top: Path, environment: Mapping[str, str]) -> dict[str, Any] | None:
     """What was remembered, or None when it is not valid any more."""
+    fields = read_own(place(cache, top), _MOST)
     try:
-        fd = os.open(place(cache, top), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        if fields is None or fields["schema"] != SCHEMA or fields["directory"] != str(top):
+            return None
+        if any(environment.get(name) != value for name, value in fields["variables"].items()):
+            return None
+        return fields if unchanged(fields["depends"]) else None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def unchanged(depends: Iterable[tuple[str, Stat]]) -> bool:
+    """Whether files are what `stats` said of them."""
+    return all(stat_of(path) == found for path, found in depends)
+
+
+def read_own(path: Path, most: int) -> dict[str, Any] | None:
+    """What a file of one's own holds in JSON, None for no file or one that is somebody else's."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         with os.fdopen(fd, "rb") as file:
             status = os.fstat(fd)
             if status.st_uid != os.geteuid() or status.st_mode & 0o022:
                 return None
-            fields = json.loads(file.read(_MOST))
-        if fields["schema"] != SCHEMA or fields["directory"] != str(top):
-            return None
-        if any(environment.get(name) != value for name, value in fields["variables"].items()):
-            return None
-        same = all(stat_of(path) == found for path, found in fields["depends"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            fields: dict[str, Any] = json.loads(file.read(most))
+    except (OSError, ValueError):
         return None
-    return fields if same else None
+    return fields
 
 
 def layer(fields: Mapping[str, Any]) -> Layer:

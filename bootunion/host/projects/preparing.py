@@ -14,31 +14,29 @@ from bootunion.manifest import Manifest
 from bootunion.process import Tree
 from bootunion.systemlist import MAX_LAYERS, Layer
 
-from .. import places, signing, workers
+from .. import places, signing
 from ..store import Store, write_atomic
 from ..wheels import interpreter, versions
 from ..wheels.interpreter import Interpreter
 from . import (
     Prepared,
     Progress,
-    bringing,
     cached,
+    interpreters,
     keys,
-    locating,
     memory,
     names,
-    pipconfig,
     pylock,
     requirements,
     settings,
     uvlock,
 )
-from .pipconfig import PipConfig
 from .settings import Settings
 from .wanted import Read, Sources, Wanted
 
 if TYPE_CHECKING:
     from ..signing import Signer
+    from .pipconfig import PipConfig
 
 # What would lead the interpreter to packages or programs that are not the project's; for each of
 # these variables empty means unset.
@@ -50,17 +48,21 @@ def prepare(top: Path, progress: Progress, environment: Mapping[str, str], jobs:
     # The stat values first: what changes while it is read is then not taken for unchanged.
     before = dict(memory.stats(settings.candidates(top)))
     about = settings.read(top)
-    python = interpreter.ask(about.python)
-    read = _read(about, python, environment)
-    before |= dict(memory.stats(path for path in read.inputs if path not in before))
     cache = places.cache(environment)
     store = Store(cache).create()
+    python = interpreters.ask(about.python, cache)
+    read = _read(about, python, environment)
+    before |= dict(memory.stats(path for path in read.inputs if path not in before))
     signer = keys.signer(places.config(environment))
     trusted = signing.read_trust(places.config(environment) / keys.TRUST, cache)
-    config = _config(about, read, environment)
-    made = _wheels(
-        read, (store, trusted), bringing.Tools(cache, signer, python, config), progress, jobs
-    )
+    made, missing = _cached_wheels(read, (store, trusted), python)
+    if missing:
+        # The parts that talk to servers take longer to load than all the rest.
+        from . import bringing, locating  # noqa: PLC0415
+
+        tools = bringing.Tools(cache, signer, python, _config(about, read, environment))
+        wheels = locating.locate_all(missing, tools.config, python)
+        made |= bringing.bring(wheels, tools, progress, jobs)
     _check_complete(about, read, made)
     found = [_names(store, trusted, signer, python), *(made[name] for name in sorted(made))]
     prepared = _prepared(about, read, python, cache, found)
@@ -84,6 +86,8 @@ def _read(about: Settings, python: Interpreter, environment: Mapping[str, str]) 
 
 def _config(about: Settings, read: Read, environment: Mapping[str, str]) -> PipConfig:
     """pip's configuration, with what the project's own files say in its place or beside it."""
+    from . import pipconfig  # noqa: PLC0415
+
     config = pipconfig.read(environment)
     indexes = about.indexes or config.sources.indexes
     if not about.indexes and read.main_index is not None:
@@ -93,25 +97,19 @@ def _config(about: Settings, read: Read, environment: Mapping[str, str]) -> PipC
     return config._replace(sources=Sources(tuple(dict.fromkeys(indexes)), links))
 
 
-def _wheels(
-    read: Read, have: tuple[Store, trust.Trust], tools: bringing.Tools, progress: Progress,
-    jobs: int,
-) -> dict[str, Manifest]:  # fmt: skip
-    """The packages of all wheels by their projects' names. Raises BootunionError."""
+def _cached_wheels(
+    read: Read, have: tuple[Store, trust.Trust], python: Interpreter
+) -> tuple[dict[str, Manifest], list[Wanted]]:
+    """The packages that are there by their projects' names, and the wheels that are not."""
     found: dict[str, Manifest] = {}
     missing: list[Wanted] = []
     for one in read.wanted:
-        described = _cached(one, have, tools.interpreter)
+        described = _cached(one, have, python)
         if described is not None:
             found[one.name] = described
         else:
             missing.append(one)
-    if missing:
-        brought, errors = locating.locate(missing, tools.config, tools.interpreter)
-        if errors:
-            raise workers.all_of(errors, "wheels cannot be had")
-        found |= bringing.bring(brought, tools, progress, jobs)
-    return found
+    return found, missing
 
 
 def _cached(
@@ -121,8 +119,9 @@ def _cached(
     from ..wheels import describing  # noqa: PLC0415
 
     ranked = []
+    layout = python.layout.digest
     for sha256 in wanted.hashes:
-        described = cached.find(*have, sha256, python.layout.digest)
+        described = cached.find(*have, sha256, layout)
         if described is not None:
             rank = describing.rank(describing.parse_name(described.source.file).tags, python)
             ranked.append((rank, sha256, described))

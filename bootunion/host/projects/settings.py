@@ -6,12 +6,9 @@ import difflib
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
 from bootunion.errors import BootunionError
 
 from .. import references
-from ..systemyaml import StrictLoader
 from ..wheels import interpreter
 from .wanted import invalid
 
@@ -77,6 +74,11 @@ def read(top: Path) -> Settings:
 
 
 def _mapping(path: Path) -> dict[str, object]:
+    # Most projects have no such file, and loading these takes longer than reading it.
+    import yaml  # noqa: PLC0415
+
+    from ..systemyaml import StrictLoader  # noqa: PLC0415
+
     try:
         raw = yaml.load(path.read_text(encoding="utf-8"), Loader=StrictLoader)  # noqa: S506 - safe
     except OSError as error:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import email
-from email.message import Message
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from packaging.markers import UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
@@ -20,6 +18,9 @@ from ..packaging import Description
 from . import versions
 from .archive import Archive
 from .interpreter import Interpreter
+
+if TYPE_CHECKING:
+    from email.message import Message
 
 _MOST_RELATIONS = 4096
 
@@ -100,6 +101,8 @@ def _dist_info(archive: Archive, named: Named) -> str:
 
 
 def _message(archive: Archive, name: str) -> Message:
+    import email  # noqa: PLC0415 - a project whose packages are all there reads no wheel
+
     return email.message_from_bytes(archive.read(name))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import json
@@ -59,6 +60,7 @@ class Interpreter(NamedTuple):
     """Where the distribution's own packages are: /usr/lib/python3/dist-packages."""
 
 
+@functools.cache
 def _inside_digest() -> str:
     return hashlib.sha256((_INSIDE / "compiling.py").read_bytes()).hexdigest()[:8]
 
@@ -68,17 +70,38 @@ def ask(python: str) -> Interpreter:
 
     Raises BootunionError python-unfit, program-missing.
     """
+    return understand(answer(python), python)
+
+
+def asked_by() -> tuple[str, str]:
+    """The script that asks, and the package that tells it which wheels fit."""
     where = importlib.util.find_spec("packaging")
     assert where is not None and where.origin is not None
-    packaging = Path(where.origin).parents[1]
-    argv = [python, "-s", str(_INSIDE / "ask.py"), str(packaging)]
+    return str(_INSIDE / "ask.py"), where.origin
+
+
+def answer(python: str) -> Any:
+    """What the interpreter answers, as it stands in JSON. Raises as `ask`."""
+    script, packaging = asked_by()
+    argv = [python, "-s", script, str(Path(packaging).parents[1])]
     done = run.run(argv, what=f"asking {python}", env=_ENVIRONMENT, check_code="python-unfit")
     try:
-        said = json.loads(done.stdout)
+        return json.loads(done.stdout)
+    except ValueError as error:
+        raise _no_python(error, python) from None
+
+
+def understand(said: Any, python: str) -> Interpreter:
+    """An answer's values. Raises BootunionError python-unfit."""
+    try:
         return _interpreter(said, python)
     except (ValueError, KeyError, TypeError) as error:
-        text = f"answers what no Python answers: {error}"
-        raise BootunionError("python-unfit", text, subject=python) from None
+        raise _no_python(error, python) from None
+
+
+def _no_python(error: Exception, python: str) -> BootunionError:
+    text = f"answers what no Python answers: {error}"
+    return BootunionError("python-unfit", text, subject=python)
 
 
 def _interpreter(said: dict[str, Any], python: str) -> Interpreter:
