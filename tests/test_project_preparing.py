@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -56,6 +57,12 @@ class Desk:
     def prepare(self, project: Path | None = None, **environment: str) -> Prepared:
         found = {**self.environment, **environment}
         return projects.prepare(project or self.project, environment=found)
+
+    def memory(self) -> Path:
+        """The file that remembers the one project there is, by its directory."""
+        (found,) = (path for path in (self.cache / "projects").iterdir()
+                    if not path.name.startswith("content-"))  # fmt: skip
+        return found
 
     def refusal(self, **environment: str) -> BootunionError:
         with pytest.raises(BootunionError) as caught:
@@ -160,12 +167,84 @@ def test_what_was_remembered_ends_with_any_change(desk: Desk) -> None:
     assert recall() is None
     assert desk.prepare() == made
     assert image.exists()
-    memory = next((desk.cache / "projects").iterdir())
+    memory = desk.memory()
     memory.chmod(0o666)
     assert recall() is None
     memory.write_text("{")
     memory.chmod(0o600)
     assert recall() is None
+
+
+def elsewhere(desk: Desk) -> Path:
+    """Another directory with the project's files."""
+    other = desk.top / "elsewhere"
+    shutil.copytree(desk.project, other)
+    return other
+
+
+def loaded_by(desk: Desk, project: Path) -> set[str]:
+    """The modules that preparing a project loads."""
+    code = (
+        "import sys, pathlib\nfrom bootunion.host import projects\n"
+        "projects.prepare(pathlib.Path(sys.argv[1]))\nprint(*sys.modules)"
+    )
+    argv = [sys.executable, "-c", code, project]
+    out = subprocess.run(argv, env=desk.environment, capture_output=True, text=True, check=True)
+    return set(out.stdout.split())
+
+
+def test_a_clone_elsewhere_is_what_was_prepared(desk: Desk) -> None:
+    desk.lock(desk.make("one"))
+    made = desk.prepare()
+    other = elsewhere(desk)
+    assert "bootunion.host.projects.preparing" not in loaded_by(desk, other)
+    # From now on it is remembered by its directory, too.
+    assert projects.recall(other, desk.environment) is not None
+    assert desk.prepare(other) == made
+    (other / "requirements.txt").write_text("")
+    assert projects.recall(other, desk.environment) is None
+    assert names(desk.prepare(other)) == []
+
+
+def test_a_clone_is_prepared_anew_when_a_package_is_another(desk: Desk) -> None:
+    desk.lock(desk.make("one"))
+    desk.prepare()
+    next((desk.cache / "packages").glob("wheel-one*.squashfs")).touch()
+    assert "bootunion.host.projects.preparing" in loaded_by(desk, elsewhere(desk))
+
+
+def test_what_depends_on_more_of_the_directory_is_not_a_clones(desk: Desk) -> None:
+    wheel_file = desk.make("one")
+    desk.lock(wheel_file)
+    (desk.project / "requirements.txt").rename(desk.project / "more.txt")
+    (desk.project / "requirements.txt").write_text("-r more.txt\n")
+    assert names(desk.prepare()) == ["wheel-one 1.0"]
+    other = elsewhere(desk)
+    (other / "more.txt").write_text("")
+    assert names(desk.prepare(other)) == []
+
+
+def test_a_clones_memory_that_somebody_else_may_write_is_not_believed(desk: Desk) -> None:
+    desk.lock(desk.make("one"))
+    desk.prepare()
+    (content,) = (desk.cache / "projects").glob("content-*")
+    content.chmod(0o666)
+    assert "bootunion.host.projects.preparing" in loaded_by(desk, elsewhere(desk))
+
+
+def test_an_interpreter_is_asked_again_when_it_is_another(desk: Desk) -> None:
+    desk.lock(desk.make("one"))
+    desk.prepare()
+    (answer,) = (desk.cache / "interpreters").iterdir()
+    told = json.loads(answer.read_text())
+    told["said"]["paths"]["scripts"] = "/usr/local/elsewhere"
+    answer.write_text(json.dumps(told))
+    desk.lock(desk.make("two"))
+    assert desk.prepare().environment["PATH"].startswith("/usr/local/elsewhere:")
+    told["depends"][0][1][2] += 1  # as if the program had another size
+    answer.write_text(json.dumps(told))
+    desk.lock(desk.make("three"))
+    assert desk.prepare().environment["PATH"].startswith("/usr/local/bin:")
 
 
 def test_a_new_version_is_taken_and_the_rest_is_shared(desk: Desk) -> None:
@@ -205,7 +284,8 @@ def test_a_package_that_another_key_signed_is_made_anew(desk: Desk, keys: Path) 
     payload = dsse.decode(manifest.read_bytes(), subject="x")
     signer = signing.Signer(keys / "package.key")
     manifest.write_bytes(signer(payload.payload, payload.payload_type))
-    next((desk.cache / "projects").iterdir()).unlink()
+    for remembered in (desk.cache / "projects").iterdir():
+        remembered.unlink()
     desk.prepare()
     assert json.loads(manifest.read_text()) == envelope
 
@@ -455,7 +535,7 @@ def test_root_of_another_home_believes_no_memory_of_a_user(desk: Desk) -> None:
         pytest.skip("only root can give files away")
     desk.lock(desk.make("one"))
     desk.prepare()
-    memory = next((desk.cache / "projects").iterdir())
+    memory = desk.memory()
     os.chown(memory, 12345, 12345)
     assert projects.recall(desk.project, desk.environment) is None
 

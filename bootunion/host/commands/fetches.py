@@ -15,6 +15,7 @@ from .options import (
     generation_option,
     json_option,
     list_argument,
+    sources_option,
     store_option,
     trust_option,
 )
@@ -35,14 +36,6 @@ def known_sources(given: tuple[str, ...]) -> tuple[str, ...]:
         text = f"no --source was given, and {SOURCES_FILE} has none"
         raise BootunionError("source-failed", text)
     return found
-
-
-sources_option = click.option(
-    "--source", "sources", multiple=True, metavar="WHERE",
-    envvar="BOOTUNION_SOURCES", show_envvar=True,
-    help="A directory, file://, http:// or https:// address to fetch from; again for more, in "
-         "order. Without it: the lines of /etc/bootunion/sources.",
-)  # fmt: skip
 
 
 @click.command()

@@ -14,8 +14,7 @@ from bootunion.errors import BootunionError
 from bootunion.host import again, console
 from bootunion.systemlist import Layer
 
-from .fetches import sources_option
-from .options import DIRECTORY, list_names, store_option, trust_option
+from .options import DIRECTORY, list_names, sources_option, store_option, trust_option
 
 OWN_FAILURE = 125
 """The exit status when the program was not started, as of env(1) and container tools."""

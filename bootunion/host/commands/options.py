@@ -77,3 +77,11 @@ def package_key_options(function: Callable[..., Any]) -> Callable[..., Any]:
     ):  # fmt: skip
         function = option(function)
     return function
+
+
+sources_option = click.option(
+    "--source", "sources", multiple=True, metavar="WHERE",
+    envvar="BOOTUNION_SOURCES", show_envvar=True,
+    help="A directory, file://, http:// or https:// address to fetch from; again for more, in "
+         "order. Without it: the lines of /etc/bootunion/sources.",
+)  # fmt: skip

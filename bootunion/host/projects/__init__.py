@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from bootunion.process import Tree
 from bootunion.systemlist import Layer
@@ -75,7 +75,7 @@ def prepare(
     wheel-missing, wheel-unfit, wheel-invalid, hash-mismatch, python-unfit, disk-full …
     """
     top = directory.resolve()
-    found = recall(top, environment)
+    found = recall(top, environment) or _recall_content(top, environment)
     if found is None:
         from . import preparing  # noqa: PLC0415 - a warm start is to load none of it
 
@@ -86,8 +86,22 @@ def prepare(
 def recall(top: Path, environment: Mapping[str, str]) -> Prepared | None:
     """What was prepared before, when nothing that it depends on has changed since."""
     fields = memory.recall(places.cache(environment), top, environment)
-    if fields is None:
-        return None
+    return None if fields is None else _understand(fields)
+
+
+def _recall_content(top: Path, environment: Mapping[str, str]) -> Prepared | None:
+    """What was prepared for a project with the same files; remembered of this one from now on."""
+    cache = places.cache(environment)
+    fields = memory.recall_content(cache, top, environment)
+    found = None if fields is None else _understand(fields)
+    if fields is not None and found is not None:
+        from . import remembering  # noqa: PLC0415
+
+        remembering.remember(memory.place(cache, top), fields)
+    return found
+
+
+def _understand(fields: Mapping[str, Any]) -> Prepared | None:
     try:
         return Prepared(
             tuple(memory.layer(one) for one in fields["layers"]),

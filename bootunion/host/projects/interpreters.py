@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import shutil
 from pathlib import Path
@@ -15,10 +14,9 @@ from typing import Any
 
 from bootunion.errors import BootunionError
 
-from ..store import write_atomic
 from ..wheels import interpreter
 from ..wheels.interpreter import Interpreter
-from . import memory
+from . import memory, remembering
 
 _SCHEMA = 1
 _MOST = 1 << 20
@@ -48,8 +46,7 @@ def ask(python: str, cache: Path) -> Interpreter:
     depends = memory.stats(_depends(found, said))
     fields = {"schema": _SCHEMA, "machine": machine, "depends": depends, "said": said}
     made = interpreter.understand(said, python)
-    place.parent.mkdir(exist_ok=True)
-    write_atomic(place, json.dumps(fields).encode(), mode=0o600)
+    remembering.remember(place, fields)
     return made
 
 

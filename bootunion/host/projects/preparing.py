@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from bootunion.process import Tree
 from bootunion.systemlist import MAX_LAYERS, Layer
 
 from .. import places, signing
-from ..store import Store, write_atomic
+from ..store import Store
 from ..wheels import interpreter, versions
 from ..wheels.interpreter import Interpreter
 from . import (
@@ -27,6 +26,7 @@ from . import (
     memory,
     names,
     pylock,
+    remembering,
     requirements,
     settings,
     uvlock,
@@ -46,7 +46,7 @@ _CLEARED = ("PYTHONHOME", "VIRTUAL_ENV", "CONDA_PREFIX")
 def prepare(top: Path, progress: Progress, environment: Mapping[str, str], jobs: int) -> Prepared:
     """See `projects.prepare`; `top` is absolute. What was remembered is not looked at."""
     # The stat values first: what changes while it is read is then not taken for unchanged.
-    before = dict(memory.stats(settings.candidates(top)))
+    before = dict(memory.stats(memory.candidates(top)))
     about = settings.read(top)
     cache = places.cache(environment)
     store = Store(cache).create()
@@ -66,10 +66,16 @@ def prepare(top: Path, progress: Progress, environment: Mapping[str, str], jobs:
     _check_complete(about, read, made)
     found = [_names(store, trusted, signer, python), *(made[name] for name in sorted(made))]
     prepared = _prepared(about, read, python, cache, found)
-    depends = [*before.items(), *memory.stats((about.python, python.layout.python))]
-    depends += memory.stats(str(store.packages / one.file_name) for one in prepared.layers)
-    _remember(memory.place(cache, top), top, prepared, depends,
-              {name: environment.get(name) for name in read.variables})  # fmt: skip
+    others = memory.stats((about.python, python.layout.python))
+    others += memory.stats(str(store.packages / one.file_name) for one in prepared.layers)
+    variables = {name: environment.get(name) for name in read.variables}
+    files = [list(one) for one in before.items()]
+    fields = remembering.fields_of(prepared, str(top), [*files, *others], variables)
+    remembering.remember(memory.place(cache, top), fields)
+    if set(before) == set(memory.candidates(top)) and not read.python_path:
+        place = memory.place_of_content(cache, top)
+        if memory.stats(before) == files:  # it is what was read
+            remembering.remember(place, {**fields, "directory": "", "depends": others})
     return prepared
 
 
@@ -173,16 +179,3 @@ def _prepared(
         () if about.system_packages else python.hidden,
         values, about.list_name, about.with_,
     )  # fmt: skip
-
-
-def _remember(
-    place: Path, top: Path, prepared: Prepared, depends: Sequence[object],
-    variables: Mapping[str, str | None],
-) -> None:  # fmt: skip
-    fields = {
-        **prepared._asdict(), "schema": memory.SCHEMA, "directory": str(top), "depends": depends,
-        "variables": dict(variables),
-        "layers": [memory.layer_fields(one) for one in prepared.layers],
-    }  # fmt: skip
-    place.parent.mkdir(exist_ok=True)
-    write_atomic(place, json.dumps(fields).encode(), mode=0o600)

@@ -10,11 +10,8 @@ from bootunion.errors import BootunionError
 
 from .. import references
 from ..wheels import interpreter
+from .memory import FILE, FOUND
 from .wanted import invalid
-
-FILE = "bootunion.yaml"
-FOUND = ("uv.lock", "pylock.toml", "requirements.txt")
-"""What is looked for where there is no bootunion.yaml, or it names none, in this order."""
 
 _KEYS = ("requirements", "python", "system-packages", "index", "find-links", "list", "with")
 
@@ -29,11 +26,6 @@ class Settings(NamedTuple):
     find_links: tuple[str, ...] = ()
     list_name: str = ""
     with_: tuple[str, ...] = ()
-
-
-def candidates(top: Path) -> list[str]:
-    """All files of `top` that decide what the project is, whether they are there or not."""
-    return [str(top / name) for name in (FILE, *FOUND)]
 
 
 def read(top: Path) -> Settings:
