@@ -15,7 +15,17 @@ from boot_store import Disks
 
 from bootunion.host import closure
 
-_MODULES = ("ext4", "nfit", "nd_pmem", "loop", "dm_mod", "dm_verity", "squashfs", "overlay")
+_MODULES = (
+    "ext4",
+    "nfit",
+    "nd_pmem",
+    "loop",
+    "dm_mod",
+    "dm_verity",
+    "squashfs",
+    "erofs",
+    "overlay",
+)
 _PROGRAMS = ("/usr/bin/dash", "/usr/bin/mount", "/usr/bin/umount", "/usr/bin/mkdir",
              "/usr/bin/stat", "/usr/sbin/losetup", "/usr/sbin/veritysetup")  # fmt: skip
 _HERE = packages.TOP / "bench"
