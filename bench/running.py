@@ -6,8 +6,8 @@ Natively, on loop devices and without dm-verity (this host has no device mapper)
 and the same tree for each way. Every round mounts anew and drops all caches first, so everything is
 met for the first time; the best of the rounds counts, and ratios are against one squashfs. In µs
 for each call: stat of 300 paths that are there, in an order of chance; stat of 1,000 names that are
-not, in each of three directories with many files; open of the 300. In ms: reading these directories,
-programs started in the root, `find / -xdev`, 64 MiB of files from beginning to end, 2,000 reads of
+not, in each of three directories with many files; open of the 300. In ms: reading these
+directories, programs started in the root, `find / -xdev`, 64 MiB of files from beginning to end, 2,000 reads of
 4 KiB at places of chance, 20 new mount namespaces, unmounting.
 """
 
@@ -41,8 +41,8 @@ from bootunion.systemlist import SystemList
 
 PLACES = ("usr/bin", "usr/lib/x86_64-linux-gnu", "usr/share/doc")
 PROGRAMS = (("usr/bin/python3.11", "-c", "import json, re, subprocess"),
-            ("usr/bin/perl", "-e", "1"), ("usr/bin/gcc-12", "--version"), ("usr/bin/git", "--version"),
-            ("usr/bin/bash", "-c", ":"))  # fmt: skip
+            ("usr/bin/perl", "-e", "1"), ("usr/bin/gcc-12", "--version"),
+            ("usr/bin/git", "--version"), ("usr/bin/bash", "-c", ":"))  # fmt: skip
 BASE = "one squashfs"
 _SAMPLE, _ABSENT, _SEQUENTIAL, _RANDOM = 300, 1000, 64 << 20, 2000
 
@@ -78,7 +78,7 @@ def measure(root: str, asked: Case) -> dict[str, float]:
         found[f"miss in /{place}, µs"] = median(absent, names)
     found["open, µs"] = median(opened, [f"{root}/{path}" for path in asked.paths])
     for place in PLACES:
-        found[f"readdir of /{place}, ms"] = took(lambda at=place: os.listdir(f"{root}/{at}"))
+        found[f"readdir of /{place}, ms"] = took(lambda at=place: os.listdir(f"{root}/{at}"))  # noqa: PTH208
     for program in asked.programs:
         drop()
         argv = ["chroot", root, f"/{program[0]}", *program[1:]]
@@ -114,7 +114,7 @@ def took(work: Callable[[], object]) -> float:
 
 def absent(path: str) -> None:
     with contextlib.suppress(FileNotFoundError):
-        os.stat(path)
+        os.stat(path)  # noqa: PTH116
 
 
 def opened(path: str) -> None:
