@@ -7,8 +7,8 @@ and the same tree for each way. Every round mounts anew and drops all caches fir
 met for the first time; the best of the rounds counts, and ratios are against one squashfs. In µs
 for each call: stat of 300 paths that are there, in an order of chance; stat of 1,000 names that are
 not, in each of three directories with many files; open of the 300. In ms: reading these
-directories, programs started in the root, `find / -xdev`, 64 MiB of files from beginning to end, 2,000 reads of
-4 KiB at places of chance, 20 new mount namespaces, unmounting.
+directories, programs started in the root, `find / -xdev`, 64 MiB of files from beginning to end,
+2,000 reads of 4 KiB at places of chance, 20 new mount namespaces, unmounting.
 """
 
 from __future__ import annotations
