@@ -157,7 +157,10 @@ def of_list(store: Path, system: SystemList, work: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def of_one(disk: Path, work: Path) -> Iterator[str]:
-    """One squashfs of the same tree, out of the disk that bench/boot.py boots."""
+    """One squashfs of the same tree, out of the disk that bench/boot.py boots.
+
+    What it mounts goes with the mount namespace.
+    """
     outer, root = work / "disk", work / "root"
     for place in (outer, root):
         place.mkdir()
@@ -165,7 +168,6 @@ def of_one(disk: Path, work: Path) -> Iterator[str]:
     image = outer / "packages/single.squashfs"
     subprocess.run(["mount", "-t", "squashfs", "-o", "loop,ro", image, root], check=True)
     yield str(root)
-    subprocess.run(["umount", root, outer], check=True)
 
 
 def one_round(way: Callable[[Path], contextlib.AbstractContextManager[str]],
