@@ -9,7 +9,7 @@ from pathlib import Path
 
 import erofstools
 import pytest
-from composing import Shop, deb, needs_root
+from composing import BOOTUNION, Shop, deb, needs_root, run
 
 from bootunion import plan as planning
 from bootunion.host import namespace, reading, signing
@@ -239,3 +239,36 @@ def test_a_full_disk_while_configuring_leaves_nothing(shop: Shop, tmp_path: Path
         assert {path.name.partition("_")[0] for path in more} == {"filling"}
     finally:
         subprocess.run(["umount", small.store], check=True)
+
+
+def test_a_list_is_composed_with_an_index(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scripts run over one, too, which leaves nothing; the plan and `verify` know of it."""
+    erofstools.put_first(monkeypatch, erofstools.directory())
+    done = shop.compose("union: index\n")
+    assert done.status == 0, done.err
+    system = read(shop)
+    index = system.index_layer
+    assert index is not None and {layer.image.format for layer in system.packages} == {"erofs"}
+    assert [path.stem for path in (shop.store / "packages").glob("small-index*.erofs")] == [
+        index.stem
+    ]
+    said = shop.plan().out
+    assert "united   index: the list has an index" in said and index.image.root_hash[:12] in said
+    trust = shop.keys / "trust"
+    argv = [str(BOOTUNION), "verify", "small", "--store", str(shop.store), "--trust", str(trust)]
+    assert "0 bad" in run(argv).out
+    assert inside(shop, tmp_path / "root", "cat /etc/os-release").startswith("PRETTY_NAME")
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("union: index\nformat: squashfs\n", "needs `format: erofs-uncompressed`"),
+        ("union: index\noptional: [less]\n", "exclude each other"),
+        ("union: both\n", "`union` is not one of layers, index"),
+    ],
+)
+def test_what_an_index_cannot_be_composed_of_is_refused(shop: Shop, text: str, words: str) -> None:
+    assert words in shop.compose(text).refused("system-invalid", 3)
