@@ -147,7 +147,7 @@ static void mount_overlay(const char *workspace, int count)
 	check(mkdir(place, 0755), place);
 	check(chdir(place), place);
 	int at = sprintf(options,
-			 "metacopy=off,redirect_dir=nofollow,index=off,xino=off,upperdir=%s/upper/upper,workdir=%s/upper/work,"
+			 "metacopy=off,redirect_dir=nofollow,index=off,xino=on,upperdir=%s/upper/upper,workdir=%s/upper/work,"
 			 "lowerdir=",
 			 workspace, workspace);
 	for (int i = 0; i < count; i++) {

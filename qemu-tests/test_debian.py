@@ -17,8 +17,7 @@ from bootunion.host.signing import Signer
 from bootunion.host.store import Store
 
 pytestmark = pytest.mark.qemu
-ON_TOP = {"container": True, "rootless": True, "extension": "extended",
-          "extension image": "extended"}  # fmt: skip
+ON_TOP = {"container": True, "extension": "extended", "extension image": "extended"}
 
 
 @pytest.mark.parametrize("flavour", scenario.FLAVOURS)

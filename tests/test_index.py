@@ -222,6 +222,30 @@ def test_a_container_lies_on_it(tmp_path: Path, store: Store, signer: Signer) ->
 
 
 @needs_root
+@pytest.mark.parametrize("image_format", [SQUASHFS, EROFS])
+def test_layers_stay_apart_below_an_overlay_on_top(
+    tmp_path: Path, store: Store, signer: Signer, image_format: str
+) -> None:
+    """ld.so takes two libraries of one device and inode number for one: with a system extension
+    over /usr no program started any more."""
+    made = [package(store, signer, name, [member(f"usr/lib/{name}", name.encode() * 9000)],
+                    image_format) for name in "abc"]  # fmt: skip
+    layers = tuple(Layer(one.name, one.version, one.architecture, one.image) for one in made)
+    system = SystemList("test", 1, 1, 0, "amd64", "", layers, "none", "0" * 64)
+    (tmp_path / "extension").mkdir()
+    (tmp_path / "top").mkdir()
+
+    def look(root: Path) -> Any:
+        inner = [os.lstat(root / "usr/lib" / name) for name in "abc"]
+        options = f"lowerdir={tmp_path}/extension:{root}/usr"
+        mount.mount("extension", str(tmp_path / "top"), "overlay", mount.MS_RDONLY, options)
+        outer = [os.lstat(tmp_path / "top/lib" / name) for name in "abc"]
+        return [len({(one.st_dev, one.st_ino) for one in found}) for found in (inner, outer)]
+
+    assert seen(store, system, tmp_path, look) == [3, 3]
+
+
+@needs_root
 def test_without_its_index_a_list_is_the_same_root(
     tmp_path: Path, store: Store, signer: Signer
 ) -> None:

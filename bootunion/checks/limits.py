@@ -23,7 +23,7 @@ _FORMAT_DEPTH = {SQUASHFS: 0, EROFS: 0}
 _UNKNOWN_DEPTH = 1  # a file-backed file system may count as a level of its own
 
 # Overlay's options beside the layers, as the agent gives them (initrd/executor.py).
-_OPTIONS = "metacopy=off,redirect_dir=nofollow,index=off,xino=off"
+_OPTIONS = "metacopy=off,redirect_dir=nofollow,index=off,xino=on"
 _BY_DESCRIPTOR = (6, 15)  # the first Linux that takes layers by descriptor as the agent gives them
 _VERSION = re.compile(r"(\d+)\.(\d+)")
 

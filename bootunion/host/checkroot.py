@@ -36,6 +36,8 @@ CORRUPTED = "corrupted"  # dm-verity met a bad block of the package since the bo
 MOUNT_POINTS = ("dev", "proc", "run", "sys", "tmp", plan.STORE_MOUNT_POINT.lstrip("/"),
                 "etc/machine-id")  # fmt: skip
 _STEP = 256  # paths
+_INODE_BITS = 32  # of squashfs and EROFS; xino's number of the layer stands above them
+_Mark = tuple[int, int]  # device, upper bits of the inode's number: the layer
 _SHOWN = 20  # differences for people; JSON has them all
 
 
@@ -169,12 +171,12 @@ class _Look:
     def _other_layers(self, paths: Iterable[str]) -> Iterator[Difference]:
         """Paths that the root has from another file system or inode than the union of the layers.
 
-        Overlayfs gives each lower file system a device number of its own, which files show with
-        their own inode numbers (fs/overlayfs/inode.c, ovl_map_dev_ino; xino is off): in two unions
-        of the same layers the numbers differ, and go together one to one.
+        Overlayfs puts a number of each lower file system into the upper bits of its files' inode
+        numbers (xino), or gives it a device number of its own (fs/overlayfs/inode.c,
+        ovl_map_dev_ino): in two unions of the same layers these differ, and go together one to one.
         """
-        partners: dict[int, int] = {}
-        taken: dict[int, int] = {}
+        partners: dict[_Mark, _Mark] = {}
+        taken: dict[_Mark, _Mark] = {}
         for path in paths:
             if self._expected[path][1].type == contents.DIRECTORY:
                 continue
@@ -183,10 +185,11 @@ class _Look:
                 here, there = (os.lstat(place / path) for place in (self._bare, self._below))
             except OSError:
                 continue  # it went, or came into the upper
+            mark, other = ((one.st_dev, one.st_ino >> _INODE_BITS) for one in (here, there))
             together = (
-                partners.setdefault(here.st_dev, there.st_dev) == there.st_dev
-                and taken.setdefault(there.st_dev, here.st_dev) == here.st_dev
-                and here.st_ino == there.st_ino
+                partners.setdefault(mark, other) == other
+                and taken.setdefault(other, mark) == mark
+                and (here.st_ino ^ there.st_ino) & (1 << _INODE_BITS) - 1 == 0
             )
             if not together and not self._upper.gives(path):
                 name = self._machine.layers[self._expected[path][0]].name

@@ -23,8 +23,10 @@ TYPE_CHECKING = False  # see `values`
 if TYPE_CHECKING:
     from typing import ClassVar
 
-# Overlay features that would let attributes inside a layer send reads elsewhere.
-_SAFE = {"metacopy": "off", "redirect_dir": "nofollow", "index": "off", "xino": "off"}
+# Overlay features that would let attributes inside a layer send reads elsewhere are off. With xino
+# the layer stands in the upper bits of an inode's number; without it in a device number, which an
+# overlay on top (a system extension's) loses: two packages' libraries are then one file to ld.so.
+_SAFE = {"metacopy": "off", "redirect_dir": "nofollow", "index": "off", "xino": "on"}
 # What a kernel says that has no EROFS, or one that takes a single device (before Linux 5.16).
 _NOT_KNOWN = (errno.EINVAL, errno.ENODEV, errno.EOPNOTSUPP)
 _STORE_ATTRIBUTES = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV | mount.MOUNT_ATTR_NOEXEC
