@@ -11,7 +11,7 @@ from typing import Any
 
 import erofstools
 import pytest
-from composing import needs_root
+from composing import BOOTUNION, needs_root, run
 from importing import directory, member
 from test_erofs import fitting
 
@@ -179,6 +179,31 @@ def test_the_same_namespace_makes_the_same_bytes(
     assert first.index_layer is not None
     image = (store.packages / first.index_layer.file_name).read_bytes()
     assert image.startswith(written.getvalue())
+
+
+def test_an_index_is_published_fetched_and_missed_like_a_package(
+    tmp_path: Path, store: Store, signer: Signer, keys: Path
+) -> None:
+    made = [package(store, signer, name, [member(name, b"x")]) for name in "ab"]
+    system, _ = united(store, signer, made)
+    envelope = Signer(keys / "list.key")(system.encode(), systemlist.PAYLOAD_TYPE)
+    store.add_list(system.name, system.generation, envelope)
+    site, fetched = str(tmp_path / "site"), tmp_path / "fetched"
+    trust = ["--trust", str(keys / "trust")]
+    here, there = ["--store", str(store.path), *trust], ["--store", str(fetched), *trust]
+    assert run([str(BOOTUNION), "publish", site, *here]).status == 0
+    fetch = [str(BOOTUNION), "fetch", "test", "--source", site, *there]
+    assert "3 packages fetched" in run(fetch).out
+    assert system.index_layer is not None
+    image = fetched / "packages" / system.index_layer.file_name
+    plan_of = [str(BOOTUNION), "plan", "test", *there]
+    assert system.index_layer.image.root_hash[:12] in run(plan_of).out
+    image.unlink()
+    assert "file-missing" in run(plan_of).out.partition("united")[2].splitlines()[0]
+    # Its manifest is still there.
+    done = run(fetch)
+    assert "1 packages fetched" in done.out, done.err
+    assert image.exists()
 
 
 @needs_root

@@ -155,8 +155,9 @@ def _preview(place: _Place, reference: str) -> planning.Preview:
     gathered = planning.gather(place.store, place.trusted, found.system)
     source = planning.STORE if found.stored else planning.FILE_SOURCE
     return planning.preview(
-        found.system, gathered, signers=found.signers, source=source, kernel=place.kernel
-    )
+        found.system, gathered, signers=found.signers, source=source, kernel=place.kernel,
+        index=planning.gather_index(place.store, place.trusted, found.system),
+    )  # fmt: skip
 
 
 def _draft(place: _Place, path: Path) -> planning.Preview:

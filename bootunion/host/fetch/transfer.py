@@ -61,7 +61,7 @@ def bring(job: Job, count: Count) -> Manifest:
     """
     stem = job.layer.stem
     with _alone(job.store, job.layer.image.root_hash) as part:
-        with contextlib.suppress(BootunionError):
+        with contextlib.suppress(BootunionError, FileNotFoundError):
             described = reading.read_manifest(job.store, job.trusted, job.layer)
             if (job.store.packages / job.layer.file_name).stat().st_size == job.layer.image.size:
                 part.unlink(missing_ok=True)
@@ -90,13 +90,19 @@ def _alone(store: Store, root_hash: str) -> Iterator[Path]:
         fd = os.open(part, flags, 0o644)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
-            # Who had the lock may have renamed or removed it.
-            with contextlib.suppress(FileNotFoundError):
-                if os.stat(part).st_ino == os.fstat(fd).st_ino:
-                    yield part
-                    return
+            if _is_at(fd, part):
+                yield part
+                return
         finally:
             os.close(fd)
+
+
+def _is_at(fd: int, path: Path) -> bool:
+    """Whether an open file is still the one at `path`: who had the lock may have renamed it."""
+    try:
+        return path.stat().st_ino == os.fstat(fd).st_ino
+    except FileNotFoundError:
+        return False
 
 
 def ask(sources: Sequence[Source], subject: str, get: Callable[[Source], _Result]) -> _Result:
