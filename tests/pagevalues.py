@@ -66,7 +66,8 @@ def plan(layers: Sequence[Value], contests: Sequence[Value], **more: Any) -> Val
             "download_bytes": 0, "estimated_ms": 55 * count,
         },
         "union": {"paths": 15 * count, "types": {"file": 12 * count, "directory": 3 * count},
-                  "digest": "5b" * 32, "matches_list": True},
+                  "digest": "5b" * 32, "matches_list": True, "strategy": "layers",
+            "why": "", "index": None},
         "diff": None, **more,
     }  # fmt: skip
 
