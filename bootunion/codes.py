@@ -208,6 +208,11 @@ CODES: dict[str, Code] = {
         "The kernel has no EROFS, or none that takes several devices (Linux 5.16 and later do).",
         "Boot a newer kernel, or list at most 500 packages: they boot without the index.",
     ),
+    "file-mount-unsupported": Code(
+        EXIT_FAILED,
+        "The kernel does not mount an EROFS from a file, without a block device.",
+        "Nothing: the package is opened through a loop device and dm-verity instead.",
+    ),
     "key-invalid": Code(
         EXIT_INPUT,
         "A file does not hold an Ed25519 key in PEM.",
@@ -352,6 +357,11 @@ CODES: dict[str, Code] = {
         EXIT_INPUT,
         "A project asks for something that has to be built from source first.",
         "Build a wheel with `pip wheel --no-deps`, lock it, name its directory in `find-links`.",
+    ),
+    "sealing-unsupported": Code(
+        EXIT_FAILED,
+        "The store's file system has no fs-verity, or it is not switched on.",
+        "Make it with `mkfs.ext4 -O verity -b 4096`, or use `tune2fs -O verity`; btrfs has it.",
     ),
     "secret-found": Code(
         EXIT_INPUT,

@@ -43,6 +43,10 @@ class Fields:
         if value is _MISSING:
             raise self.wrong("is missing", key)
 
+    def has(self, key: str) -> bool:
+        """Whether `key` is there and was not taken yet."""
+        return key in self._left
+
     def text(self, key: str, *, pattern: re.Pattern[str] | None = None, limit: int = 256) -> str:
         """A string of at most `limit` characters that `pattern` matches from its start."""
         value = self._left.pop(key, _MISSING)

@@ -11,6 +11,9 @@ from .package import Image
 from .values import NamedTuple
 
 SCHEMA = 1
+SCHEMA_SEALED = 2
+"""The schema of a package whose fs-verity digest is stated."""
+
 PAYLOAD_TYPE = "application/vnd.bootunion.manifest+json"
 MAX_SIZE = 1 << 20
 """Bytes of the largest manifest file that is read."""
@@ -66,7 +69,7 @@ class Manifest(NamedTuple):
         """The payload that is signed."""
         return canonical.encode(
             {
-                "schema": SCHEMA,
+                "schema": SCHEMA_SEALED if self.image.fsverity else SCHEMA,
                 "name": self.name,
                 "version": self.version,
                 "architecture": self.architecture,
@@ -86,9 +89,11 @@ def decode(payload: bytes, *, subject: str) -> Manifest:
     Raises BootunionError manifest-invalid, or json-invalid.
     """
     fields = Fields(canonical.decode(payload, subject=subject), code=_CODE, subject=subject)
-    fields.integer("schema", SCHEMA, SCHEMA)
+    schema = fields.integer("schema", SCHEMA, SCHEMA_SEALED)
     image_fields = fields.object("image")
     image = Image.take(image_fields)
+    if bool(image.fsverity) != (schema == SCHEMA_SEALED):
+        raise fields.wrong(f"does not fit the schema {schema}", "image.fsverity")
     source_fields = fields.object("source")
     source = Source(
         source_fields.choice("kind", SOURCE_KINDS),

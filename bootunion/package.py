@@ -42,7 +42,7 @@ class Image(NamedTuple):
 
     `size` and `hash_offset` are bytes, `data_blocks` counts blocks of 4096 bytes, `salt` and
     `root_hash` are lower-case hex, `root` is the directory inside the image where the package's
-    tree begins.
+    tree begins. `fsverity` is the fs-verity digest of the whole file (hex), "" when none is stated.
     """
 
     format: str
@@ -52,6 +52,7 @@ class Image(NamedTuple):
     salt: str
     root_hash: str
     root: str = "/"
+    fsverity: str = ""
 
     @property
     def suffix(self) -> str:
@@ -70,7 +71,14 @@ class Image(NamedTuple):
             "salt": self.salt,
             "root_hash": self.root_hash,
             "root": self.root,
+            **({"fsverity": self.fsverity} if self.fsverity else {}),
         }
+
+    def agrees(self, other: Image) -> bool:
+        """Whether two descriptions can be of one file: an older one states no `fsverity`."""
+        if not (self.fsverity and other.fsverity):
+            return self._replace(fsverity="") == other._replace(fsverity="")
+        return self == other
 
     @classmethod
     def take(cls, fields: Fields) -> Image:
@@ -95,6 +103,8 @@ class Image(NamedTuple):
             fields.digest("salt"),
             fields.digest("root_hash"),
             fields.text("root", pattern=ROOT_DIRECTORY),
+            # Of an EROFS only: the kernel mounts no other file without a block device.
+            fields.digest("fsverity") if kind == EROFS and fields.has("fsverity") else "",
         )
 
 

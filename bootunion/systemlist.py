@@ -14,6 +14,9 @@ SCHEMA = 1
 SCHEMA_INDEXED = 2
 """The schema of a list with an index: an older agent refuses it, and boots another generation."""
 
+SCHEMA_SEALED = 3
+"""The schema of a list that states the fs-verity digest of a package; it may have an index."""
+
 PAYLOAD_TYPE = "application/vnd.bootunion.list+json"
 MAX_SIZE = 8 << 20
 """Bytes of the largest list file that is read: over 10,000 layers."""
@@ -136,11 +139,18 @@ class SystemList(NamedTuple):
         """Every package that the list needs: its layers, and the index behind them."""
         return (*self.layers, self.index_layer) if self.index_layer else self.layers
 
+    @property
+    def schema(self) -> int:
+        """The lowest schema that can say what the list says."""
+        if any(layer.image.fsverity for layer in self.packages):
+            return SCHEMA_SEALED
+        return SCHEMA_INDEXED if self.index_layer else SCHEMA
+
     def encode(self) -> bytes:
         """The payload that is signed."""
         return canonical.encode(
             {
-                "schema": SCHEMA_INDEXED if self.index_layer else SCHEMA,
+                "schema": self.schema,
                 "name": self.name,
                 "generation": self.generation,
                 "floor": self.floor,
@@ -166,8 +176,9 @@ def decode(payload: bytes, *, subject: str) -> SystemList:
     Raises BootunionError list-invalid, or json-invalid.
     """
     fields = Fields(canonical.decode(payload, subject=subject), code=_CODE, subject=subject)
-    schema = fields.integer("schema", SCHEMA, SCHEMA_INDEXED)
-    most = MAX_LAYERS if schema == SCHEMA else MAX_INDEXED
+    schema = fields.integer("schema", SCHEMA, SCHEMA_SEALED)
+    indexed = schema != SCHEMA and fields.has("index")
+    most = MAX_INDEXED if indexed else MAX_LAYERS
     generation = fields.integer("generation", 1, MAX_GENERATION)
     result = SystemList(
         name=fields.text("name", pattern=LIST_NAME),
@@ -184,11 +195,13 @@ def decode(payload: bytes, *, subject: str) -> SystemList:
         tries=fields.integer("tries", 0, MAX_TRIES),
         corruption=fields.choice("corruption", CORRUPTIONS),
         good_when=fields.texts("good_when", most=64),
-        index_layer=_layer(fields.object("index")) if schema == SCHEMA_INDEXED else None,
+        index_layer=_layer(fields.object("index")) if indexed else None,
     )
     fields.done()
     if not result.layers:
         raise fields.wrong("is empty", "layers")
+    if result.schema != schema:
+        raise fields.wrong(f"is {schema}, and the list says what {result.schema} is for", "schema")
     _refuse_twins(result.packages, fields)
     _check_index(result, fields)
     for unit in result.good_when:

@@ -133,17 +133,19 @@ def kernel_tree() -> tuple[Path, str]:
 def unpacked(vmlinuz: Path) -> bytes:
     """The ELF image in a vmlinuz: QEMU starts it by PVH, seconds sooner than it unpacks itself."""
     data = vmlinuz.read_bytes()
-    start = data.index(b"\xfd7zXZ\0")
+    start = data.find(b"\xfd7zXZ\0")
+    if start < 0:
+        return data  # compressed otherwise: it unpacks itself
     return lzma.LZMADecompressor().decompress(data[start:])
 
 
-def make(image_format: str = package.SQUASHFS) -> Tiny:
+def make(image_format: str = package.SQUASHFS, kernel: tuple[Path, str] | None = None) -> Tiny:
     """Kernel, initramfs, keys and a store with two good generations; cached by their inputs.
 
     Another `image_format` than squashfs needs its program in PATH; with erofs-uncompressed each
-    list has an index.
+    list has an index. `kernel` is another one than Debian 12's: its tree and its release.
     """
-    tree, release = kernel_tree()
+    tree, release = kernel or kernel_tree()
     kind = "" if image_format == package.SQUASHFS else f"-{image_format}"
     tiny = Tiny(scenario.CACHE / f"tiny-{scenario.inputs_digest()}-{release}{kind}", image_format)
     if (tiny.directory / "complete").exists():
@@ -302,8 +304,13 @@ def install_modules(tree: Path, release: str, target: Path, names: Iterable[str]
     """Kernel modules and what they need, and the file `order` that says how to load them."""
     order = modules(tree, release, names)
     for file in order:
-        shutil.copy(file, target)
-    (target / "order").write_text("".join(f"{file.name}\n" for file in order))
+        # busybox loads no compressed ones.
+        if file.suffix == ".xz":
+            (target / file.stem).write_bytes(lzma.decompress(file.read_bytes()))
+        else:
+            shutil.copy(file, target)
+    names = (file.name.removesuffix(".xz") for file in order)
+    (target / "order").write_text("".join(f"{name}\n" for name in names))
 
 
 def modules(tree: Path, release: str, names: Iterable[str]) -> list[Path]:

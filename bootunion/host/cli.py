@@ -43,6 +43,7 @@ _COMMANDS = {
     "mark-good": "machine",
     "check-root": "running",
     "drift": "running",
+    "seal": "sealing",
     "boot-report": "reports",
     "install-hooks": "hooks",
     "completion": "shells",

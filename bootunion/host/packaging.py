@@ -16,7 +16,7 @@ from bootunion.errors import BootunionError
 from bootunion.manifest import Contents, Manifest, Source
 from bootunion.package import EROFS, EROFS_UNCOMPRESSED, SQUASHFS, Image
 
-from . import erofs, reproducible, squashfs
+from . import erofs, reproducible, sealing, squashfs
 from .members import Member, Recorder, closing
 from .store import Store, pack_contents
 
@@ -160,10 +160,14 @@ def append_tree(image: Path, image_format: str = SQUASHFS) -> Image:
         file.write(padding)
         file.write(verity.pack_superblock(salt, tree.data_blocks))
         file.write(tree.blocks)
-    return Image(
+    made = Image(
         image_format, verity.file_size(tree.data_blocks), tree.data_blocks,
         verity.hash_offset(tree.data_blocks), tree.salt, tree.root_hash,
     )  # fmt: skip
+    if image_format == EROFS:
+        # The kernel mounts an EROFS from the file, when fs-verity vouches for it.
+        made = made._replace(fsverity=sealing.digest(read_chunks(image), made.size))
+    return made
 
 
 def check_image(path: Path, image: Image, *, subject: str) -> None:

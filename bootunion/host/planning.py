@@ -192,7 +192,9 @@ def preview(
     return Preview(
         system, signers, source, rows, merged,
         checks.check(system, merged, manifests, composed=source != SYSTEM_YAML),
-        refusals(system, kernel), plan.for_boot(system, plan.Places()), index,
+        refusals(system, kernel),
+        plan.for_boot(system, plan.Places(), by_file=plan.mounts_files(kernel or system.kernel)),
+        index,
     )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ from bootunion.initrd.store import Store as Reader
 from bootunion.manifest import Manifest
 from bootunion.systemlist import Layer
 
-from . import reproducible
+from . import reproducible, sealing
 
 _ASIDE = ".new-"
 _MAX_CONTENTS_TEXT = 1 << 30
@@ -165,6 +165,8 @@ class Store:
                 os.fsync(fd)
             finally:
                 os.close(fd)
+            if described.image.fsverity:
+                sealing.seal(image)
             image.rename(final)
             sync_directory(self.packages)
             write_atomic(manifest_file, envelope)

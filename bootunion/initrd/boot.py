@@ -13,6 +13,7 @@ from bootunion.state import State
 from bootunion.systemlist import SystemList
 from bootunion.values import NamedTuple
 
+from . import descriptors
 from . import state as keeping
 from .executor import Executor
 from .report import Report
@@ -228,15 +229,7 @@ def _assemble(this: _Boot, system: SystemList, candidate: Candidate) -> None:
         system = system._replace(corruption=systemlist.EIO)
     # The steps tell layers by position; after the report's first copy, which names would only grow.
     report.facts["layers"] = [layer.name for layer in system.packages]
-    try:
-        executor = _execute(this, system)
-    except BootunionError as error:
-        if error.code != "index-unsupported" or len(system.layers) > systemlist.MAX_LAYERS:
-            raise
-        # The same packages, the same namespace: only slower. The plan says so beforehand.
-        report.warn(error)
-        system = system._replace(index_layer=None)
-        executor = _execute(this, system)
+    executor = _execute_somehow(this, system)
     for left_out in executor.left_out.values():
         report.warn(left_out)
     took = (time.monotonic_ns() - start) // 1_000_000
@@ -244,11 +237,35 @@ def _assemble(this: _Boot, system: SystemList, candidate: Candidate) -> None:
     report.say(f"assembled the root of {present} packages in {took} ms")
 
 
-def _execute(this: _Boot, system: SystemList) -> Executor:
+def _execute_somehow(this: _Boot, system: SystemList) -> Executor:
+    """Carry out the plan; what the kernel cannot do of it is done in the way before.
+
+    It is the same packages and the same namespace, verified as well: only slower. The plan says so
+    beforehand.
+    """
+    by_file = plan.mounts_files(this.machine.kernel)
+    while True:
+        try:
+            return _execute(this, system, by_file)
+        except BootunionError as error:
+            if by_file and error.code == "file-mount-unsupported":
+                by_file = False
+            elif error.code == "index-unsupported" and len(system.layers) <= systemlist.MAX_LAYERS:
+                system = system._replace(index_layer=None)
+            else:
+                raise
+            this.report.warn(error)
+
+
+def _execute(this: _Boot, system: SystemList, by_file: bool) -> Executor:
     report = this.report
+    if by_file and system.index_layer:
+        descriptors.allow(len(system.packages))
     with Executor(this.store, report.steps.append) as executor:
-        executor.execute(plan.for_boot(system, plan.Places(this.inputs.sysroot, this.inputs.run)))
+        places = plan.Places(this.inputs.sysroot, this.inputs.run)
+        executor.execute(plan.for_boot(system, places, by_file=by_file))
         report.facts["union"] = plan.union(system)
+        report.facts["by_file"] = executor.by_file
         report.facts["overlay_layers_by"] = executor.interface
         report.leave_out(system.layers[index].stem for index in executor.left_out)
     return executor

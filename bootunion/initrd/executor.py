@@ -16,7 +16,7 @@ from bootunion import verity
 from bootunion.errors import BootunionError
 from bootunion.values import NamedTuple
 
-from . import dm, loop, mount, openat2
+from . import dm, fsverity, loop, mount, openat2
 from .store import Store
 
 TYPE_CHECKING = False  # see `values`
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _SAFE = {"metacopy": "off", "redirect_dir": "nofollow", "index": "off", "xino": "on"}
 # What a kernel says that has no EROFS, or one that takes a single device (before Linux 5.16).
 _NOT_KNOWN = (errno.EINVAL, errno.ENODEV, errno.EOPNOTSUPP)
+# What a sealed file does without.
+_OF_DEVICES = (op.AttachLoop, op.CreateVerity)
 _STORE_ATTRIBUTES = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV | mount.MOUNT_ATTR_NOEXEC
 _UPPER_ATTRIBUTES = _STORE_ATTRIBUTES | mount.MOUNT_ATTR_RDONLY
 
@@ -46,6 +48,7 @@ class Executor:
     """Carries out operations over stores. A context manager: leaving it by an exception undoes.
 
     `interface` is how the layers reached overlayfs: "descriptor" (Linux 6.15 and later) or "path".
+    `by_file` counts the packages that are mounted as sealed files, without a block device;
     `left_out` has the optional layers that could not be had, by position, and why.
     """
 
@@ -60,6 +63,7 @@ class Executor:
         self._close = contextlib.ExitStack()
         self._devices: dict[int, str] = {}
         self._loops: dict[int, int] = {}
+        self._files: dict[int, int] = {}
         self._mounts: dict[int, int] = {}
         self._attached: set[int] = set()
         self._verity: dict[int, str] = {}
@@ -68,6 +72,7 @@ class Executor:
         self._control: dm.Control | None = None
         self._workspace = ""
         self.interface = ""
+        self.by_file = 0
         self.left_out: dict[int, BootunionError] = {}
 
     def __enter__(self) -> Executor:
@@ -76,8 +81,9 @@ class Executor:
     def __exit__(self, kind: object, *_: object) -> None:
         # Descriptors go first: they hold what is about to be unmounted and removed.
         self._close.close()
-        for device in self._loops.values():
-            os.close(device)
+        for held in (*self._loops.values(), *self._files.values()):
+            os.close(held)
+        self._files.clear()
         if kind is None:
             self._undo.pop_all()
         self._undo.close()
@@ -90,17 +96,22 @@ class Executor:
         """Carry out `operations` in order.
 
         Raises BootunionError: the store's refusals, kernel-call, verity-io where a package's file
-        system does not come up through dm-verity, or index-unsupported.
+        system does not come up through dm-verity, index-unsupported or file-mount-unsupported.
         """
         for operation in operations:
             layer = getattr(operation, "layer", None)
             if layer in self.left_out:
+                continue
+            if layer in self._files and isinstance(operation, _OF_DEVICES):
                 continue
             start = time.monotonic_ns()
             try:
                 self._carry_out(operation)
             except BootunionError as error:
                 if layer is None or not getattr(operation, "optional", False):
+                    raise
+                # What the kernel cannot do for any package is no reason to go without one.
+                if error.code == "file-mount-unsupported":
                     raise
                 self._leave_out(layer, error)
             self._record(Step(op.step_name(operation), layer, start, time.monotonic_ns()))
@@ -113,6 +124,8 @@ class Executor:
 
     def _leave_out(self, layer: int, error: BootunionError) -> None:
         self.left_out[layer] = error
+        if layer in self._files:
+            os.close(self._files.pop(layer))
         if layer in self._verity:
             dm.remove_all((self._verity.pop(layer),))
 
@@ -123,6 +136,29 @@ class Executor:
         # A mount whose parent is shared cannot be moved, and systemd shares everything.
         mount.mount("", todo.path, "", mount.MS_PRIVATE)
         self._workspace = todo.path
+
+    def _bind_file(self, todo: op.BindFile) -> None:
+        file, size = self._stores[todo.store].open("packages", todo.file)
+        bound = False
+        try:
+            bound = size == todo.size and fsverity.measure(file) == todo.digest
+        finally:
+            if not bound:
+                os.close(file)
+        if bound:
+            # The kernel opens what this names: the file whose digest was compared, and no other.
+            self._devices[todo.layer] = f"/proc/self/fd/{file}"
+            self._files[todo.layer] = file
+
+    def _mounted(self, layer: int, tree: int) -> None:
+        """Keep a layer's mount, which from here on holds its device or its file."""
+        self._close.callback(os.close, tree)
+        self._mounts[layer] = tree
+
+    def _release_files(self) -> None:
+        self.by_file += len(self._files)
+        while self._files:
+            os.close(self._files.popitem()[1])
 
     def _attach_loop(self, todo: op.AttachLoop) -> None:
         image, size = self._stores[todo.store].open("packages", todo.file)
@@ -173,8 +209,8 @@ class Executor:
             context.flag("ro")
             context.string("source", self._devices[todo.layer])
             tree = context.mount(mount.MOUNT_ATTR_RDONLY)
-        self._close.callback(os.close, tree)
-        self._mounts[todo.layer] = tree
+        self._mounted(todo.layer, tree)
+        self._release_files()
 
     def _mount_index(self, todo: op.MountIndex) -> None:
         with mount.FileSystemContext(todo.format) as context:
@@ -184,8 +220,8 @@ class Executor:
             for layer in range(todo.layers):
                 context.string("device", self._devices[layer])
             tree = context.mount(mount.MOUNT_ATTR_RDONLY)
-        self._close.callback(os.close, tree)
-        self._mounts[todo.layer] = tree
+        self._mounted(todo.layer, tree)
+        self._release_files()
 
     def _mount_tmpfs(self, todo: op.MountTmpfs) -> None:
         os.makedirs(todo.path, exist_ok=True)
@@ -351,6 +387,7 @@ class Executor:
 
 Executor.actions = {
     op.PrepareWorkspace: Executor._prepare_workspace,
+    op.BindFile: Executor._bind_file,
     op.AttachLoop: Executor._attach_loop,
     op.CreateVerity: Executor._create_verity,
     op.MountImage: Executor._mount_image,
@@ -380,6 +417,8 @@ def _kernel_refusal(operation: op.Operation, error: OSError) -> BootunionError:
     code = "kernel-call"
     if isinstance(operation, op.MountImage | op.MountIndex):
         code = "verity-io"
+        if error.errno == errno.ENOTBLK:
+            code = "file-mount-unsupported"
     if isinstance(operation, op.MountIndex) and error.errno in _NOT_KNOWN:
         code = "index-unsupported"
     subject = getattr(operation, "package", "") or getattr(operation, "file", "")
