@@ -43,11 +43,6 @@ def run_cells(
     shutil.copy(guest / "run_cells.py", place / "run.py")
     for module in ("edits.py", "medium.py"):
         shutil.copy(guest / module, place)
-    if sealed:
-        host = root / "usr/lib/bootunion/agent/bootunion/host"
-        host.mkdir(parents=True)
-        for module in ("__init__.py", "sealing.py"):
-            shutil.copy(scenario.TOP / "bootunion/host" / module, host)
     document = {"cells": [cell._asdict() for cell in wanted], "good": cells.good_files(good),
                 "sealed": sealed}  # fmt: skip
     (place / "cells.json").write_text(json.dumps(document))

@@ -43,6 +43,11 @@ if $bb grep -q tiny.cells /proc/cmdline; then
     $bb poweroff -f
 fi
 $bb mount -t ext4 -o ro /dev/vda /sysroot
+if $bb grep -q tiny.seal /proc/cmdline; then
+    $bb mount -o remount,rw /sysroot
+    /usr/bin/python3 -I -S -E -B /seal.py
+    $bb mount -o remount,ro /sysroot
+fi
 $bb grep -q tiny.writable /proc/cmdline && $bb mount -o remount,rw /sysroot
 export PATH=/bin
 if /bin/sh /usr/lib/bootunion/bootunion-run; then
@@ -54,15 +59,29 @@ echo TINY: the agent came back without a root
 $bb poweroff -f
 """
 
+# What `bootunion seal` does, which an initramfs has no use for but here.
+_SEAL = """\
+import sys
+sys.path.append("/usr/lib/bootunion/agent")
+from bootunion.host import sealing
+import os
+place = "/sysroot/packages"
+images = [name for name in os.listdir(place) if name.endswith(".erofs")]
+print("SEALED", sum(sealing.seal(f"{place}/{name}") for name in images), "of", len(images))
+"""
+
 _ROOT_INIT = f"""\
 #!/bin/sh
 export PATH=/usr/bin
-mount -t proc proc /proc; mount -t devtmpfs dev /dev
+mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
 word() {{ grep -q "$1" /proc/cmdline; }}
 echo "BOOTED generation=$(cat /usr/share/generation) extra=$(cat /usr/share/extra 2>&1)"
 if word tiny.report; then
     by=$(grep -o '"overlay_layers_by": "[a-z]*"' /run/bootunion/boot.json | grep -o '[a-z]*"$')
     echo "REPORT layers=${{by%%\\"}} kernel=$(cat /proc/sys/kernel/osrelease)"
+    echo "FILES $(grep -o '"by_file": [0-9]*' /run/bootunion/boot.json)"
+    echo "DEVICES loop=$(ls -d /sys/block/loop*/loop 2> /dev/null | grep -c .)" \
+        "dm=$(ls -d /sys/block/dm-* 2> /dev/null | grep -c .)"
     echo "UNION $(grep -o '"union": "[a-z]*"' /run/bootunion/boot.json)"
 fi
 if word tiny.good; then
@@ -72,6 +91,12 @@ from bootunion.host import marking
 print("MARKED", marking.mark_good("/pkgs")[1])'
 fi
 word tiny.ballast && {{ cat /usr/share/ballast > /dev/null; echo "READ ended with $?"; }}
+if word tiny.container; then
+    mount -t tmpfs tmpfs /tmp
+    mkdir /tmp/upper /tmp/work /tmp/root
+    mount -t overlay -o lowerdir=/,upperdir=/tmp/upper,workdir=/tmp/work overlay /tmp/root
+    echo "CONTAINER generation=$(cat /tmp/root/usr/share/generation)"
+fi
 word tiny.hang && sleep 1000
 word tiny.reboot && reboot -f
 sync
@@ -79,8 +104,8 @@ printf '\\{SUCCESS:03o}' | dd of=/dev/port bs=1 seek={EXIT_PORT} conv=notrunc 2>
 poweroff -f
 """
 
-_APPLETS = ("cat", "echo", "dd", "dmesg", "grep", "ls", "mount", "poweroff", "printf", "reboot",
-            "sh", "sleep", "sync", "umount")  # fmt: skip
+_APPLETS = ("cat", "echo", "dd", "dmesg", "grep", "ls", "mkdir", "mount", "poweroff", "printf",
+            "reboot", "sh", "sleep", "sync", "umount")  # fmt: skip
 
 
 class Tiny(NamedTuple):
@@ -296,6 +321,11 @@ def _initrd(tiny: Tiny, tree: Path, release: str, closure: Path) -> None:
     (root / "init").write_text(_INITRAMFS_INIT)
     (root / "init").chmod(0o755)
     shutil.copytree(tiny.keys / "trust", root / "etc/bootunion/trust")
+    (root / "seal.py").write_text(_SEAL)
+    host = root / "usr/lib/bootunion/agent/bootunion/host"
+    host.mkdir()
+    for module in ("__init__.py", "sealing.py"):
+        shutil.copy(scenario.TOP / "bootunion/host" / module, host)
     install_modules(tree, release, root / "modules", MODULES)
     archive(root, tiny.initrd)
 

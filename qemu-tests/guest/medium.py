@@ -92,7 +92,9 @@ class Sealed:
                 image.seek(offset)
                 image.write(bytes([byte ^ 1]))
         self._mount(mount.MS_RDONLY)
-        mount.attach(mount.clone_path(self.written), self.sysroot)
+        tree = mount.clone_path(self.written)
+        mount.attach(tree, self.sysroot)
+        os.close(tree)
 
     def _mount(self, flags: int) -> None:
         with open(self._image, "r+b") as image:
