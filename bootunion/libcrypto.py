@@ -1,8 +1,7 @@
 """Ed25519's equation by the libcrypto that Python itself is linked to, through ctypes.
 
-Nothing is loaded that `hashlib` has not loaded already, which is why a boot asks here and not the
-`cryptography` package (docs/adr/0012): with Debian 12's, importing it takes four times as long as
-everything else the agent does before the first mount.
+A boot asks here and not the `cryptography` package (docs/adr/0012): with Debian 12's, importing it
+takes four times as long as everything else the agent does before the first mount.
 
 The functions are OpenSSL's public interface since 1.1.1: EVP_PKEY_new_raw_public_key(3),
 EVP_DigestVerifyInit(3).
@@ -12,8 +11,12 @@ from __future__ import annotations
 
 import ctypes
 
+TYPE_CHECKING = False  # see `values`
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _ED25519 = 1087  # NID_ED25519, openssl/obj_mac.h
-_SONAMES = ("libcrypto.so.3",)  # for a Python whose hashes are built in
+_SONAMES = ("libcrypto.so.3",)  # of OpenSSL 3; loading hashlib to find it costs three times as much
 
 
 class UnavailableError(Exception):
@@ -52,7 +55,7 @@ def _functions() -> _Functions:
 
 
 def _load() -> _Functions:
-    for name in (_hashes(), *_SONAMES):
+    for name in _names():
         try:
             return _Functions(ctypes.CDLL(name))
         except (OSError, AttributeError):
@@ -60,8 +63,14 @@ def _load() -> _Functions:
     raise UnavailableError
 
 
+def _names() -> Iterator[str]:
+    """What to open, in order; what Python is linked to is only looked for at the end."""
+    yield from _SONAMES
+    yield _hashes()
+
+
 def _hashes() -> str:
-    """What is linked to Python's libcrypto: dlsym(3) of it finds libcrypto's functions."""
+    """Python's own hashes, linked to its libcrypto: dlsym(3) of it finds libcrypto's functions."""
     try:
         import _hashlib  # noqa: PLC0415 - not every Python has it
     except ImportError:

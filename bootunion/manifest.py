@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from . import canonical, package
 from .errors import BootunionError
 from .fields import TEXT_LIMIT, Fields
@@ -20,7 +18,7 @@ MAX_SIZE = 1 << 20
 
 SOURCE_KINDS = ("deb", "directory", "generated", "index", "wheel")
 MAX_CONTENTS = 1 << 30
-_SOURCE_FILE = re.compile(r"[^/\x00-\x1f\x7f]{0,255}\Z")
+_NOT_IN_A_FILE_NAME = frozenset("/\x7f").union(map(chr, range(32)))
 _CODE = "manifest-invalid"
 
 
@@ -97,7 +95,7 @@ def decode(payload: bytes, *, subject: str) -> Manifest:
     source_fields = fields.object("source")
     source = Source(
         source_fields.choice("kind", SOURCE_KINDS),
-        source_fields.text("file", pattern=_SOURCE_FILE),
+        _file_name(source_fields),
         source_fields.digest("sha256"),
     )
     contents_fields = fields.object("contents")
@@ -118,6 +116,13 @@ def decode(payload: bytes, *, subject: str) -> Manifest:
     for part in (image_fields, source_fields, contents_fields, fields):
         part.done()
     return manifest
+
+
+def _file_name(fields: Fields) -> str:
+    name = fields.text("file", limit=255)
+    if not _NOT_IN_A_FILE_NAME.isdisjoint(name):
+        raise fields.wrong(f"has the impossible value {name[:80]!r}", "file")
+    return name
 
 
 def check_stem(manifest: Manifest, stem: str) -> None:

@@ -196,7 +196,7 @@ def _overlay(system: SystemList, path: str, upper: str) -> Operation:
 
 def _bind(index: int, layer: Layer) -> Operation:
     image, optional = layer.image, layer.need == OPTIONAL
-    return op.BindFile(index, layer.name, layer.file_name, image.size, image.fsverity, optional)
+    return op.BindFile(index, layer.name, layer.file_name, image.size, image.fsverity, optional, 0)
 
 
 def _layers(system: SystemList, *, verity: bool, by_file: bool = False) -> list[Operation]:
@@ -205,7 +205,7 @@ def _layers(system: SystemList, *, verity: bool, by_file: bool = False) -> list[
         image, optional = layer.image, layer.need == OPTIONAL
         if by_file and image.fsverity:
             steps.append(_bind(index, layer))
-        steps.append(op.AttachLoop(index, layer.file_name, image.size, optional))
+        steps.append(op.AttachLoop(index, layer.file_name, image.size, optional, 0))
         if verity:
             steps.append(
                 op.CreateVerity(

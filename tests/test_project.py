@@ -1,11 +1,14 @@
 """The project's own rules: style, types, shell scripts, and who may import whom."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from bootunion.codes import CODES
 
 TOP = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
@@ -101,3 +104,13 @@ def test_the_agent_does_not_load_what_only_a_plan_needs() -> None:
     names = {path.stem for path in loaded}
     assert {"plan", "systemlist", "executor"} <= names
     assert not {"contents", "decoding", "merge", "comparing", "checks"} & names
+
+
+def test_every_code_that_is_raised_is_in_the_table() -> None:
+    """An error does not look itself: most boots end without loading the table."""
+    top = TOP / "bootunion"
+    where = r"(?:BootunionError\(\s*|code ?= ?|_CODE = )"
+    named = re.compile(where + r'"([a-z][a-z0-9-]+)"')
+    found = {code for path in top.rglob("*.py") for code in named.findall(path.read_text())}
+    assert len(found) > 80
+    assert found - set(CODES) == set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 
@@ -17,6 +16,7 @@ from . import descriptors
 from . import state as keeping
 from .executor import Executor
 from .report import Report
+from .scopes import Stack, suppress
 from .state import Keeper
 from .store import Store
 
@@ -53,7 +53,7 @@ def boot(inputs: Inputs, settings: cmdline.Settings, report: Report) -> None:
     then nothing that was made is left.
     """
     machine = plan.Machine(os.uname().machine, os.uname().release)
-    with contextlib.ExitStack() as stack:
+    with Stack() as stack:
         place = inputs.sysroot
         if settings.store:
             place = f"{inputs.run}/bootunion/store"
@@ -149,7 +149,7 @@ def _believe(this: _Boot, memory: State) -> trust.Trust:
 def _show_anchor(this: _Boot, anchor: bytes) -> None:
     """Leave the anchor for the running system, which does not see the initramfs."""
     directory = f"{this.inputs.run}/bootunion/trust"
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         os.makedirs(directory, exist_ok=True)
         with open(f"{directory}/{trust.FILE_NAME}", "wb") as file:
             file.write(anchor)
@@ -157,7 +157,7 @@ def _show_anchor(this: _Boot, anchor: bytes) -> None:
 
 def _count(this: _Boot, memory: State) -> bool:
     """Write the state, and the report as far as it is, before anything is tried."""
-    with this.report.step("count-try"), contextlib.suppress(OSError), keeping.writable(this.store):
+    with this.report.step("count-try"), suppress(OSError), keeping.writable(this.store):
         if this.keeper.save(memory):
             this.report.copy_to(this.store, "trying")
             return True
@@ -291,7 +291,7 @@ def _nothing_left(this: _Boot, memory: State, refused: list[BootunionError]) -> 
     return error
 
 
-def _mount_store(settings: cmdline.Settings, place: str, stack: contextlib.ExitStack) -> None:
+def _mount_store(settings: cmdline.Settings, place: str, stack: Stack) -> None:
     # pyudev is imported only by machines that wait for a device.
     from . import device, mount  # noqa: PLC0415
 

@@ -15,8 +15,9 @@ _RESOLVE_NO_SYMLINKS = 4
 _RESOLVE_BENEATH = 8
 _HOW = struct.Struct("<QQQ")  # struct open_how: flags, mode, resolve
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.syscall.restype = ctypes.c_long
+_syscall = ctypes.CDLL(None, use_errno=True).syscall
+_syscall.restype = ctypes.c_long
+_syscall.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t)
 
 
 def beneath(directory: int, path: str, flags: int = os.O_RDONLY) -> int:
@@ -27,10 +28,7 @@ def beneath(directory: int, path: str, flags: int = os.O_RDONLY) -> int:
     resolve = _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS
     how = _HOW.pack(flags | os.O_CLOEXEC, 0, resolve)
     relative = path.strip("/") or "."
-    result: int = _libc.syscall(
-        ctypes.c_long(_OPENAT2), ctypes.c_int(directory), os.fsencode(relative), how,
-        ctypes.c_size_t(len(how)),
-    )  # fmt: skip
+    result: int = _syscall(_OPENAT2, directory, os.fsencode(relative), how, _HOW.size)
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), path)

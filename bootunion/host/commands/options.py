@@ -39,7 +39,7 @@ def list_names(context: click.Context, _: click.Parameter, begun: str) -> list[s
 
 
 def _check_list_name(_: click.Context, __: click.Parameter, name: str) -> str:
-    if systemlist.LIST_NAME.match(name) is None:
+    if not systemlist.LIST_NAME.match(name):
         raise BootunionError("name-invalid", f"{name!r} is not the name of a list")
     return name
 
