@@ -101,6 +101,11 @@ class Preview(NamedTuple):
         return f"the list has no index; {count} of the {systemlist.MAX_LAYERS} layers of an overlay"
 
     @property
+    def by_file(self) -> int:
+        """How many packages are mounted without devices, where their files are sealed."""
+        return sum(isinstance(one, operations.BindFile) for one in self.steps)
+
+    @property
     def digest(self) -> str:
         """The merged namespace's digest, "" while a layer's root hash is not known."""
         identities = [row.layer.image.root_hash for row in self.rows]
