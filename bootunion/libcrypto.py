@@ -1,4 +1,4 @@
-"""Ed25519's equation by the libcrypto that Python itself is linked to, through ctypes.
+"""Ed25519's equation by the libcrypto that Python itself is linked to.
 
 A boot asks here and not the `cryptography` package (docs/adr/0012): with Debian 12's, importing it
 takes four times as long as everything else the agent does before the first mount.
@@ -9,7 +9,7 @@ EVP_DigestVerifyInit(3).
 
 from __future__ import annotations
 
-import ctypes
+from .native import INT, POINTER, SIZE, TEXT, Library
 
 TYPE_CHECKING = False  # see `values`
 if TYPE_CHECKING:
@@ -26,23 +26,16 @@ class UnavailableError(Exception):
 class _Functions:
     """OpenSSL's functions that are needed, with their types."""
 
-    def __init__(self, library: ctypes.CDLL) -> None:
+    def __init__(self, library: Library) -> None:
         """Raises AttributeError when `library` lacks one."""
-        pointer, size, text = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p
-        self.new_key = library.EVP_PKEY_new_raw_public_key
-        self.new_key.restype, self.new_key.argtypes = pointer, (ctypes.c_int, pointer, text, size)
-        self.free_key = library.EVP_PKEY_free
-        self.free_key.restype, self.free_key.argtypes = None, (pointer,)
-        self.new_context = library.EVP_MD_CTX_new
-        self.new_context.restype, self.new_context.argtypes = pointer, ()
-        self.free_context = library.EVP_MD_CTX_free
-        self.free_context.restype, self.free_context.argtypes = None, (pointer,)
-        self.start = library.EVP_DigestVerifyInit
-        self.start.argtypes = (pointer,) * 5
-        self.verify = library.EVP_DigestVerify
-        self.verify.argtypes = (pointer, text, size, text, size)
-        self.forget_errors = library.ERR_clear_error
-        self.forget_errors.restype, self.forget_errors.argtypes = None, ()
+        function = library.function
+        self.new_key = function("EVP_PKEY_new_raw_public_key", POINTER, INT, POINTER, TEXT, SIZE)
+        self.free_key = function("EVP_PKEY_free", None, POINTER)
+        self.new_context = function("EVP_MD_CTX_new", POINTER)
+        self.free_context = function("EVP_MD_CTX_free", None, POINTER)
+        self.start = function("EVP_DigestVerifyInit", INT, *(POINTER,) * 5)
+        self.verify = function("EVP_DigestVerify", INT, POINTER, TEXT, SIZE, TEXT, SIZE)
+        self.forget_errors = function("ERR_clear_error", None)
 
 
 _loaded: list[_Functions] = []
@@ -57,7 +50,7 @@ def _functions() -> _Functions:
 def _load() -> _Functions:
     for name in _names():
         try:
-            return _Functions(ctypes.CDLL(name))
+            return _Functions(Library(name))
         except (OSError, AttributeError):
             continue
     raise UnavailableError

@@ -7,13 +7,13 @@ well on a fake root in a test. It ends with 0 when the root is assembled or nobo
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 import time
 
 from bootunion import cmdline
 from bootunion.errors import BootunionError
+from bootunion.native import INT, c_function
 
 from .boot import Inputs, boot
 from .report import Report
@@ -72,7 +72,7 @@ def _give_up(
         os.sync()
         # The console's last words are still in a slow serial line's buffer.
         time.sleep(1)
-        ctypes.CDLL(None).reboot(ctypes.c_int(_REBOOT[action]))
+        c_function("reboot", INT)(_REBOOT[action])
     return 1
 
 

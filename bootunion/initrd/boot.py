@@ -64,11 +64,24 @@ def boot(inputs: Inputs, settings: cmdline.Settings, report: Report) -> None:
             raise BootunionError("store-missing", text, subject=place)
         store = stack.enter_context(Store(place, settings.directory))
         keeper = Keeper(store, settings.list_name)
-        _choose(_Boot(inputs, settings, report, store, keeper, machine))
+        this = _Boot(inputs, settings, report, store, keeper, machine)
+        # Making a file system writable, or read-only again, can take longer than all that is
+        # written: once for everything that comes before the first root is made.
+        writing = Stack()
+        stack.callback(_stop_writing, writing)
+        with suppress(OSError):
+            writing.enter_context(keeping.writable(store))
+        _choose(this, writing)
 
 
-def _choose(this: _Boot) -> None:
-    """Boot the first candidate that can be booted."""
+def _stop_writing(writing: Stack) -> None:
+    # A store that stays writable is no reason to refuse what is in it.
+    with suppress(OSError):
+        writing.close()
+
+
+def _choose(this: _Boot, writing: Stack) -> None:
+    """Boot the first candidate that can be booted; the store is writable until `writing` ends."""
     memory = _recall(this)
     refused: list[BootunionError] = []
     try:
@@ -88,6 +101,7 @@ def _choose(this: _Boot) -> None:
             if counting:
                 memory = memory.count_try(candidate.generation)
                 counting = _count(this, memory)
+            _stop_writing(writing)
             _assemble(this, system, candidate)
             return
         except BootunionError as refusal:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import struct
+
+from bootunion.native import INT, TEXT, c_function
 
 _RLIMIT_NOFILE = 7  # asm-generic/resource.h; the same wherever Debian builds for
 _USUAL = 1024 - 64  # what a process gets, less what else is open
@@ -17,4 +18,4 @@ def allow(files: int) -> None:
     """
     if files > _USUAL:
         limit = struct.pack("@LL", files + _SPARE, files + _SPARE)
-        ctypes.CDLL(None).setrlimit(_RLIMIT_NOFILE, limit)
+        c_function("setrlimit", INT, TEXT)(_RLIMIT_NOFILE, limit)

@@ -7,15 +7,22 @@ Each function raises OSError with errno, the path, and what the kernel's fs-cont
 
 from __future__ import annotations
 
-import ctypes
 import os
 import struct
 
-from .scopes import suppress
+from bootunion.native import (
+    INT,
+    SIZE,
+    TEXT,
+    UINT,
+    ULONG,
+    c_function,
+    get_errno,
+    set_errno,
+    system_call,
+)
 
-TYPE_CHECKING = False  # see `values`
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from .scopes import suppress
 
 MS_RDONLY = 1
 MS_NOSUID = 2
@@ -55,55 +62,34 @@ _PIVOT_ROOT = {"x86_64": 155, "i686": 217, "armv7l": 218, "ppc64le": 203, "s390x
     os.uname().machine, 41
 )
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.syscall.restype = ctypes.c_long
-
-
-def _typed(*types: type) -> Callable[..., int]:
-    """syscall(2) with arguments of these types, for what is called for each layer.
-
-    ctypes converts the arguments itself then, in half the time.
-    """
-    function = _libc["syscall"]
-    function.restype = ctypes.c_long
-    function.argtypes = (ctypes.c_long, *types)
-    return function
-
-
-_fsopen = _typed(ctypes.c_char_p, ctypes.c_uint)
-_fsconfig = _typed(ctypes.c_int, ctypes.c_uint, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int)
-_fsmount = _typed(ctypes.c_int, ctypes.c_uint, ctypes.c_uint)
+_mount = c_function("mount", TEXT, TEXT, TEXT, ULONG, TEXT)
+_umount2 = c_function("umount2", TEXT, INT)
+_open_tree = system_call(INT, TEXT, UINT)
+_move_mount = system_call(INT, TEXT, INT, TEXT, UINT)
+_mount_setattr = system_call(INT, TEXT, UINT, TEXT, SIZE)
+_pivot_root = system_call(TEXT, TEXT)
+_fsopen = system_call(TEXT, UINT)
+_fsconfig = system_call(INT, UINT, TEXT, TEXT, INT)
+_fsmount = system_call(INT, UINT, UINT)
 
 
 def _check(result: int, path: str, log: str = "") -> int:
     if result < 0:
-        number = ctypes.get_errno()
+        number = get_errno()
         text = os.strerror(number)
         raise OSError(number, f"{text} ({log})" if log else text, path)
     return result
 
 
-def _call(number: int, path: str, *arguments: object) -> int:
-    return _check(_libc.syscall(ctypes.c_long(number), *arguments), path)
-
-
 def mount(source: str, target: str, fstype: str, flags: int = 0, options: str = "") -> None:
     """mount(2). `options` must fit in one page with its NUL (4,095 bytes)."""
-    _check(
-        _libc.mount(
-            source.encode(),
-            target.encode(),
-            fstype.encode(),
-            ctypes.c_ulong(flags),
-            options.encode() or None,
-        ),
-        target,
-    )
+    data = options.encode() or None
+    _check(_mount(source.encode(), target.encode(), fstype.encode(), flags, data), target)
 
 
 def unmount(target: str, flags: int = 0) -> None:
     """umount2(2)."""
-    _check(_libc.umount2(target.encode(), ctypes.c_int(flags)), target)
+    _check(_umount2(target.encode(), flags), target)
 
 
 # statvfs(3)'s flags of a mount that have to be said again when it is remounted, and mount(2)'s.
@@ -124,7 +110,7 @@ def clone_tree(directory: int, name: str) -> int:
     `name` is for the error's text only.
     """
     flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH
-    return _call(_OPEN_TREE, name, ctypes.c_int(directory), b"", ctypes.c_uint(flags))
+    return _check(_open_tree(_OPEN_TREE, directory, b"", flags), name)
 
 
 def clone_path(path: str, *, recursive: bool = False) -> int:
@@ -135,48 +121,27 @@ def clone_path(path: str, *, recursive: bool = False) -> int:
     flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
     if recursive:
         flags |= AT_RECURSIVE
-    return _call(_OPEN_TREE, path, ctypes.c_int(AT_FDCWD), os.fsencode(path), ctypes.c_uint(flags))
+    return _check(_open_tree(_OPEN_TREE, AT_FDCWD, os.fsencode(path), flags), path)
 
 
 def restrict(tree: int, attributes: int, name: str) -> None:
     """Set attributes (MOUNT_ATTR_…) of a detached mount; `name` is for the error's text only."""
     # struct mount_attr: attributes to set, to clear, propagation, user namespace; 64 bits each.
     wanted = struct.pack("<QQQQ", attributes, 0, 0, 0)
-    _call(
-        _MOUNT_SETATTR,
-        name,
-        ctypes.c_int(tree),
-        b"",
-        ctypes.c_uint(AT_EMPTY_PATH),
-        wanted,
-        ctypes.c_size_t(len(wanted)),
-    )
+    result = _mount_setattr(_MOUNT_SETATTR, tree, b"", AT_EMPTY_PATH, wanted, len(wanted))
+    _check(result, name)
 
 
 def attach(tree: int, target: str) -> None:
     """Put a detached mount at `target`."""
-    _call(
-        _MOVE_MOUNT,
-        target,
-        ctypes.c_int(tree),
-        b"",
-        ctypes.c_int(AT_FDCWD),
-        target.encode(),
-        ctypes.c_uint(MOVE_MOUNT_F_EMPTY_PATH),
-    )
+    flags = MOVE_MOUNT_F_EMPTY_PATH
+    _check(_move_mount(_MOVE_MOUNT, tree, b"", AT_FDCWD, target.encode(), flags), target)
 
 
 def attach_at(tree: int, place: int, name: str) -> None:
     """Put a detached mount at an open directory or file; `name` is for the error's text only."""
-    _call(
-        _MOVE_MOUNT,
-        name,
-        ctypes.c_int(tree),
-        b"",
-        ctypes.c_int(place),
-        b"",
-        ctypes.c_uint(MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH),
-    )
+    flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
+    _check(_move_mount(_MOVE_MOUNT, tree, b"", place, b"", flags), name)
 
 
 def pivot(root: str) -> None:
@@ -186,22 +151,15 @@ def pivot(root: str) -> None:
     (pivot_root(2), "pivot_root(".", ".")").
     """
     os.chdir(root)
-    _call(_PIVOT_ROOT, root, b".", b".")
+    _check(_pivot_root(_PIVOT_ROOT, b".", b"."), root)
     unmount(".", MNT_DETACH)
     os.chdir("/")
 
 
 def move(source: str, target: str) -> None:
     """Move the mount at `source` to `target`. EINVAL when its parent mount is shared."""
-    _call(
-        _MOVE_MOUNT,
-        target,
-        ctypes.c_int(AT_FDCWD),
-        source.encode(),
-        ctypes.c_int(AT_FDCWD),
-        target.encode(),
-        ctypes.c_uint(0),
-    )
+    moved = _move_mount(_MOVE_MOUNT, AT_FDCWD, source.encode(), AT_FDCWD, target.encode(), 0)
+    _check(moved, target)
 
 
 def image(fstype: str, source: str) -> int:
@@ -224,13 +182,13 @@ def image(fstype: str, source: str) -> int:
 
 def _log(context: int) -> str:
     """What the kernel's fs-context log says; errno stays as it is."""
-    number = ctypes.get_errno()
+    number = get_errno()
     # The kernel hands out one message per read, ENODATA when there is none left.
     said: list[str] = []
     with suppress(OSError):
         while len(said) < 16:
             said.append(os.read(context, 4096).decode(errors="replace").strip())
-    ctypes.set_errno(number)
+    set_errno(number)
     return "; ".join(said)
 
 
