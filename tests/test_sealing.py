@@ -11,14 +11,19 @@ import os
 import subprocess
 from pathlib import Path
 
+import erofstools
 import pytest
 from test_index_model import erofs, indexed
 from test_model import code_of
 
-from bootunion import canonical, manifest, package, plan, systemlist
+from bootunion import canonical, manifest, merge, package, plan, systemlist
 from bootunion import operations as op
 from bootunion.errors import BootunionError
-from bootunion.host import packaging, sealing
+from bootunion.host import build, checkroot_layers, namespace, packaging, sealing
+from bootunion.host.index import making
+from bootunion.host.packaging import Description
+from bootunion.host.signing import Signer
+from bootunion.host.store import Store
 from bootunion.initrd import executor, fsverity, mount
 from bootunion.initrd.store import Store as Reader
 from bootunion.manifest import Contents, Manifest, Source
@@ -205,3 +210,77 @@ def test_sealing_where_the_file_system_cannot_is_said(tmp_path: Path) -> None:
     with pytest.raises(BootunionError) as refused:
         sealing.seal_all([path], lambda _: None)
     assert refused.value.code == "sealing-unsupported"
+
+
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signer: Signer) -> list[Manifest]:
+    """Two packages as EROFS that an index can point into; their files are taken for sealed ones."""
+    erofstools.put_first(monkeypatch, erofstools.directory())
+    store = Store(tmp_path / "store").create()
+    made = []
+    for number in (0, 1):
+        tree = tmp_path / f"tree-{number}"
+        (tree / "usr").mkdir(parents=True)
+        (tree / "usr/both").write_text(f"of {number}\n")
+        (tree / f"usr/only-{number}").write_text(f"{number}\n" * (3000 + 9000 * number))
+        made.append(
+            packaging.write_package(
+                store, build.members(tree), Description(f"p{number}", "1", "all"), None, signer,
+                image_format=package.EROFS_UNCOMPRESSED,
+            )
+        )  # fmt: skip
+    digests = {made.image.size: made.image.fsverity for made in made}
+    monkeypatch.setattr(fsverity, "measure", lambda fd: digests.get(os.fstat(fd).st_size, ""))
+    return made
+
+
+def loops() -> set[str]:
+    return {one.parent.name for one in Path("/sys/block").glob("loop*/loop")}
+
+
+@pytest.mark.parametrize("index", [False, True], ids=["layers", "index"])
+def test_files_are_united_without_devices(
+    tmp_path: Path, packages: list[Manifest], signer: Signer, monkeypatch: pytest.MonkeyPatch,
+    index: bool,
+) -> None:  # fmt: skip
+    """Real mounts of real files by this host's kernel; only the digest comes from elsewhere."""
+    store = Store(tmp_path / "store")
+    layers = tuple(Layer(one.name, "1", "all", one.image) for one in packages)
+    system = SystemList("demo", 1, 1, 0, "amd64", "", layers, "none", "0" * 64)
+    if index:
+        merged = merge.merge(store.entries(one) for one in packages)
+        system = system._replace(index_layer=making.make(store, system, merged, signer))
+    assert all(one.image.fsverity for one in system.packages)
+    digests = {one.image.size: one.image.fsverity for one in system.packages}
+    assert len(digests) == len(system.packages)
+    monkeypatch.setattr(fsverity, "measure", lambda fd: digests[os.fstat(fd).st_size])
+    workspace, everything = str(tmp_path / "union"), range(len(system.packages))
+    steps = plan.for_running(system, workspace, everything)
+
+    def inside() -> tuple[list[str], int, list[str]]:
+        before = loops()
+        with Reader(str(store.path)) as reader, executor.Executor(reader) as carrying_out:
+            carrying_out.execute(steps)
+            root = Path(workspace) / "root/usr"
+            texts = [(root / name).read_text() for name in ("both", "only-0", "only-1")]
+            return texts, carrying_out.by_file, sorted(loops() - before)
+
+    try:
+        texts, by_file, new = namespace.in_namespace(inside)
+    except BootunionError as error:
+        if error.code == "file-mount-unsupported":
+            pytest.skip("the temporary directory's file system is none to mount files from")
+        raise
+    assert texts == ["of 0\n", "0\n" * 3000, "1\n" * 12000]
+    assert (by_file, new) == (len(everything), [])
+
+
+def test_a_running_layer_is_a_sealed_file_only_with_the_lists_digest(
+    tmp_path: Path, packages: list[Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = Layer(packages[0].name, "1", "all", packages[0].image)
+    assert checkroot_layers.is_sealed(tmp_path / "store", layer)
+    without = layer._replace(image=layer.image._replace(fsverity=""))
+    assert not checkroot_layers.is_sealed(tmp_path / "store", without)
+    monkeypatch.setattr(fsverity, "measure", lambda _: "0" * 64)
+    assert not checkroot_layers.is_sealed(tmp_path / "store", layer)

@@ -55,7 +55,7 @@ os._exit(status)
 # Runs in the target interpreter. `pyudev.Context()` opens libudev; the signature is RFC 8032's
 # first test vector, so that what only a verification loads is there, too.
 _IMPORTS = """
-import bootunion.initrd.agent, bootunion.initrd.device, bootunion.signature
+import bootunion.codes, bootunion.initrd.agent, bootunion.initrd.device, bootunion.signature
 import encodings.ascii, encodings.latin_1, hashlib, json
 pyudev = bootunion.initrd.device.load_pyudev()
 pyudev.Context(); pyudev.Monitor.from_netlink(pyudev.Context())

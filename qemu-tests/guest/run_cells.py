@@ -40,6 +40,8 @@ def run_agent(cell: dict[str, object]) -> int:
                  "/w/kmsg", "--keep-running", "--trust",
                  f"/cells/files/{cell['trust']}" if cell.get("trust") else "/etc/bootunion/trust"]
             )  # fmt: skip
+        except BaseException as error:
+            print("RAISED", repr(error), file=sys.stderr, flush=True)
         finally:
             os._exit(status)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
