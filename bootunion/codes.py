@@ -188,6 +188,11 @@ CODES: dict[str, Code] = {
         "The list was made for another kernel release than the one that runs.",
         "Boot the kernel of the list, or compose the list again for this kernel.",
     ),
+    "kernel-too-old": Code(
+        EXIT_PLAN,
+        "The list's kernel cannot mount packages of its format.",
+        "Compose with another `format`: `erofs` and `squashfs` work everywhere; or a newer kernel.",
+    ),
     "key-encrypted": Code(
         EXIT_INPUT,
         "A private key is encrypted, and bootunion asks for no passphrase.",

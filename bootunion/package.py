@@ -22,7 +22,10 @@ FORMATS = (SQUASHFS, EROFS)
 EROFS_UNCOMPRESSED = "erofs-uncompressed"
 """How people ask for an EROFS that an index can point into; to the kernel it is an EROFS."""
 
-IMAGE_FORMATS = (*FORMATS, EROFS_UNCOMPRESSED)
+EROFS_ZSTD = "erofs-zstd"
+"""An EROFS as small as a squashfs, for Linux 6.10 and later."""
+
+IMAGE_FORMATS = (*FORMATS, EROFS_ZSTD, EROFS_UNCOMPRESSED)
 """What people can ask for; `file_system` has the format of the image that it makes."""
 
 MAX_SIZE = verity.file_size(verity.MAX_DATA_BLOCKS)  # bytes of an image file
@@ -115,7 +118,7 @@ def _root(fields: Fields) -> str:
 
 def file_system(image_format: str) -> str:
     """The image's format for one of `IMAGE_FORMATS`."""
-    return EROFS if image_format == EROFS_UNCOMPRESSED else image_format
+    return EROFS if image_format.startswith(EROFS) else image_format
 
 
 def check_name(name: str) -> str:

@@ -103,11 +103,16 @@ def refusals(system: SystemList, machine: Machine) -> tuple[BootunionError, ...]
 
 def mounts_files(kernel: str) -> bool:
     """Whether a kernel of this release (`uname -r`) mounts an EROFS without a block device."""
+    return is_at_least(kernel, _FILE_MOUNTS)
+
+
+def is_at_least(kernel: str, version: tuple[int, int]) -> bool:
+    """Whether a kernel's release (`uname -r`) is of this version or a later one."""
     major, _, rest = kernel.partition(".")
     minor = rest.partition(".")[0].partition("-")[0]
     if not (major.isdecimal() and minor.isdecimal()):
         return False
-    return (int(major), int(minor)) >= _FILE_MOUNTS
+    return (int(major), int(minor)) >= version
 
 
 def for_boot(system: SystemList, places: Places, *, by_file: bool = False) -> tuple[Operation, ...]:

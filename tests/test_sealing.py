@@ -19,11 +19,12 @@ from test_model import code_of
 from bootunion import canonical, manifest, merge, package, plan, systemlist
 from bootunion import operations as op
 from bootunion.errors import BootunionError
-from bootunion.host import build, checkroot_layers, namespace, packaging, sealing
+from bootunion.host import build, checkroot_layers, composing, namespace, packaging, sealing
 from bootunion.host.index import making
 from bootunion.host.packaging import Description
 from bootunion.host.signing import Signer
 from bootunion.host.store import Store
+from bootunion.host.systemyaml import System
 from bootunion.initrd import executor, fsverity, mount
 from bootunion.initrd.store import Store as Reader
 from bootunion.manifest import Contents, Manifest, Source
@@ -210,6 +211,23 @@ def test_sealing_where_the_file_system_cannot_is_said(tmp_path: Path) -> None:
     with pytest.raises(BootunionError) as refused:
         sealing.seal_all([path], lambda _: None)
     assert refused.value.code == "sealing-unsupported"
+
+
+@pytest.mark.parametrize(
+    ("image_format", "release", "fits"),
+    [("erofs-zstd", "6.1.0-56-amd64", False), ("erofs-zstd", "6.12.117+deb13-amd64", True),
+     ("erofs-zstd", "", True), ("erofs", "6.1.0-56-amd64", True)],
+)  # fmt: skip
+def test_zstd_is_composed_for_kernels_that_have_it(
+    image_format: str, release: str, fits: bool
+) -> None:
+    system = System("demo", ("bookworm",), (), format=image_format)
+    if fits:
+        composing._check_kernel(system, release)
+    else:
+        with pytest.raises(BootunionError) as refused:
+            composing._check_kernel(system, release)
+        assert refused.value.code == "kernel-too-old"
 
 
 @pytest.fixture

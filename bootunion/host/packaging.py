@@ -14,7 +14,7 @@ from bootunion import manifest, package, verity
 from bootunion.contents import Entry
 from bootunion.errors import BootunionError
 from bootunion.manifest import Contents, Manifest, Source
-from bootunion.package import EROFS, EROFS_UNCOMPRESSED, SQUASHFS, Image
+from bootunion.package import EROFS, EROFS_UNCOMPRESSED, EROFS_ZSTD, SQUASHFS, Image
 
 from . import erofs, reproducible, sealing, squashfs
 from .members import Member, Recorder, closing
@@ -26,8 +26,9 @@ Sign = Callable[[bytes, str], bytes]
 _CHUNK = 1 << 20
 _PACK: dict[str, Callable[..., None]] = {
     SQUASHFS: squashfs.pack,
-    EROFS: erofs.pack,
-    EROFS_UNCOMPRESSED: functools.partial(erofs.pack, compressed=False),
+    EROFS: functools.partial(erofs.pack, how=reproducible.EROFS_LZ4),
+    EROFS_ZSTD: functools.partial(erofs.pack, how=reproducible.EROFS_ZSTD),
+    EROFS_UNCOMPRESSED: functools.partial(erofs.pack, how=reproducible.EROFS_PLAIN),
 }
 
 
