@@ -1,11 +1,11 @@
 """How long a root of N real packages takes to make, by each way, and what memory it keeps.
 
     sudo .venv/bin/python bench/boot.py [--how agent,floor,…] [--sizes 10,50,…] [--runs N]
-                                        [--clock icount|wall] [--json FILE]       (`make bench`)
+                                        [--clock icount|wall] [--kernel SUITE]    (`make bench`)
 
-Each measurement is one boot of Debian's stock kernel in QEMU (bench/guest/init). With the clock
-`icount` there is one processor, and the guest's clock counts its instructions, a nanosecond each:
-what is measured repeats, whatever else the host does. `wall` is two processors and the host's
+Each measurement is one boot of a Debian suite's stock kernel in QEMU (bench/guest/init). With the
+clock `icount` there is one processor, and the guest's clock counts its instructions, a nanosecond
+each: what is measured repeats, whatever else the host does. `wall` is two processors and the host's
 clock. The disk is a pmem device, which is read and written without waiting, and packages are read
 into the page cache first: the guest is never idle, which is what would make its clock run ahead.
 """
@@ -30,13 +30,20 @@ import packages
 from boot_image import Guest
 from boot_store import Disks
 
-WAYS = ("agent", "index", "floor", "shell", "single")
+# The agent over squashfs, over EROFS, and over EROFS packages that are sealed with fs-verity (which
+# needs trixie's kernel); the same by an index; what they are compared with.
+WAYS = ("agent", "erofs", "files", "index", "index-files", "floor", "shell", "single")
+USUAL = ("agent", "index", "floor", "shell", "single")
+_SEALED = ("files", "index-files")
 _LIMIT = 2400  # seconds of the host; the slowest is the shell with 499 packages
 _MEMORY = 4096  # MiB
 
 
 class Run(NamedTuple):
-    """One measurement. `ms` is from exec to the end, by the guest's clock; memory is KiB."""
+    """One measurement. `ms` is from exec to the end, by the guest's clock; memory is KiB.
+
+    `clock` is "icount" or "wall", with the kernel's suite behind it where it is not bookworm's.
+    """
 
     how: str
     size: int
@@ -53,12 +60,14 @@ def arguments(guest: Guest, disk: Path, how: str, name: str, clock: str) -> list
     size = disk.stat().st_size
     size += -size % (2 << 20)
     words = f"bench.how={how} bench.list={name} bootunion={name}"
+    if how in _SEALED:
+        words += " bench.seal"
     timing = {"icount": ("tcg", "1", ["-icount", "shift=0,sleep=off"]), "wall": ("tcg", "2", [])}
     accelerator, processors, more = timing[clock]
     os.truncate(disk, size)
     return [
         # RDRAND: without it the first to ask for random bytes waits a second for them.
-        "nice", "qemu-system-x86_64", "-cpu", "qemu64,+rdrand", "-accel", accelerator, *more,
+        "nice", *guest.qemu.argv, "-cpu", "qemu64,+rdrand", "-accel", accelerator, *more,
         "-smp", processors,
         "-machine", "pc,nvdimm=on", "-m", f"{_MEMORY}M,slots=2,maxmem=16G",
         "-object", f"memory-backend-file,id=disk,share=off,mem-path={disk},size={size}",
@@ -72,9 +81,10 @@ def arguments(guest: Guest, disk: Path, how: str, name: str, clock: str) -> list
 
 def measure(guest: Guest, disks: Disks, how: str, size: int, clock: str) -> Run:
     """Boot once. Raises MachineError when the guest does not make the root."""
-    disk = disks.packages
-    if how in ("single", "index"):
-        disk = disks.single(size) if how == "single" else disks.indexed()
+    disk = {
+        "single": lambda: disks.single(size), "index": disks.indexed, "index-files": disks.indexed,
+        "erofs": disks.erofs, "files": disks.erofs,
+    }.get(how, lambda: disks.packages)()  # fmt: skip
     name = boot_store.list_name(size)
     log = packages.TOP / f"build/bench/{how}-{size}-{clock}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +97,7 @@ def measure(guest: Guest, disks: Disks, how: str, size: int, clock: str) -> Run:
         finally:
             running.kill()
     text = running.console.replace("\r", "")
-    return read(text, how, size, clock)
+    return read(text, how, size, clock + guest.suffix)
 
 
 def read(text: str, how: str, size: int, clock: str) -> Run:
@@ -99,8 +109,9 @@ def read(text: str, how: str, size: int, clock: str) -> Run:
     meter = json.loads(metered[1])
     made = tuple(map(int, found.groups()))
     # Beside the packages there are the mount points' one, and the index.
-    expected = {"single": 1, "index": size + 2}.get(how, size + 1)
-    if how not in ("python",) and (meter["status"] or made[0] != expected or not all(made)):
+    expected = {"single": 1, "index": size + 2, "files": 0, "index-files": 0}.get(how, size + 1)
+    right = made[0] == expected and all(made[1:]) and not meter["status"]
+    if not right and how != "python":
         raise machine.MachineError(f"{how} {size}: no root ({found[0]}):\n{text[-3000:]}")
     grew: dict[str, dict[str, int]] = {"vmalloc": {}, "slabs": {}}
     for kind, key, kib in re.findall(r"^GREW (\w+) (\S+) (\d+)$", text, re.MULTILINE):
@@ -141,14 +152,15 @@ def _memory(meter: dict[str, Any]) -> dict[str, int]:
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--how", default=",".join(WAYS))
+    parser.add_argument("--how", default=",".join(USUAL), help=", ".join(WAYS))
     parser.add_argument("--sizes", default=",".join(map(str, boot_store.SIZES)))
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--clock", choices=("icount", "wall"), default="icount")
+    parser.add_argument("--kernel", choices=("bookworm", "trixie"), default="bookworm")
     parser.add_argument("--results", type=Path, default=packages.TOP / "build/bench/results.jsonl")
     options = parser.parse_args()
     disks = boot_store.make()
-    guest = boot_image.make(disks)
+    guest = boot_image.make(disks, options.kernel)
     for size in map(int, options.sizes.split(",")):
         for how in options.how.split(","):
             for _ in range(options.runs):

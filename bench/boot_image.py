@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import boot_store  # noqa: F401 - finds the modules of qemu-tests
+import machine
 import packages
+import roots
 import tiny
 from boot_store import Disks
 
@@ -37,13 +39,19 @@ class Guest(NamedTuple):
     kernel: Path
     initrd: Path
     release: str
+    qemu: machine.Qemu
+    suffix: str  # of the clock's name
 
 
-def make(disks: Disks) -> Guest:
-    """Kernel and initramfs with the agent of this tree."""
-    tree, release = tiny.kernel_tree()
-    directory = packages.CACHE / f"bench-guest-{_inputs()}"
-    guest = Guest(directory / "vmlinux", directory / "initrd.img", release)
+def make(disks: Disks, suite: str = "bookworm") -> Guest:
+    """Kernel of a Debian suite and initramfs with the agent of this tree."""
+    tree, release = roots.kernel(suite)
+    usual = suite == "bookworm"
+    directory = packages.CACHE / f"bench-guest-{_inputs()}{'' if usual else f'-{suite}'}"
+    qemu = machine.QEMU if usual else roots.newer_qemu()
+    guest = Guest(
+        directory / "vmlinux", directory / "initrd.img", release, qemu, "" if usual else f" {suite}"
+    )
     if guest.initrd.exists():
         return guest
     shutil.rmtree(directory, ignore_errors=True)
@@ -60,6 +68,11 @@ def make(disks: Disks) -> Guest:
     _compile(_HERE / "floor.c", root / "bench/floor")
     _compile(_HERE / "guest/meter.c", root / "bench/meter")
     shutil.copy(_HERE / "guest/shell-hook", root / "bench")
+    shutil.copy(_HERE / "guest/seal.py", root / "bench")
+    host = root / "usr/lib/bootunion/agent/bootunion/host"
+    host.mkdir()
+    for module in ("__init__.py", "sealing.py"):
+        shutil.copy(packages.TOP / "bootunion/host" / module, host)
     shutil.copy(_HERE / "guest/init", root / "init")
     (root / "init").chmod(0o755)
     tiny.install_modules(tree, release, root / "modules", _MODULES)
@@ -74,7 +87,8 @@ def _inputs() -> str:
     state = hashlib.sha256()
     top = packages.TOP
     files = [*(top / "bootunion").glob("*.py"), *(top / "bootunion/initrd").iterdir(),
-             top / "bootunion/host/closure.py", _HERE / "floor.c", *_HERE.glob("guest/*"),
+             *(top / "bootunion/host" / name for name in ("closure.py", "sealing.py")),
+             _HERE / "floor.c", *_HERE.glob("guest/*"),
              _HERE / "boot_image.py"]  # fmt: skip
     for path in sorted(files):
         if path.is_file():

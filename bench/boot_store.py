@@ -28,7 +28,7 @@ import machine  # noqa: E402
 
 SIZES = (10, 50, 150, 300, 499)
 POINTS = ("pkgs", "proc", "sys", "dev", "run", "tmp")
-_FORMAT = "2"  # of what is made here, for the cache
+_FORMAT = "3"  # of what is made here, for the cache
 
 
 class Disks(NamedTuple):
@@ -54,7 +54,15 @@ class Disks(NamedTuple):
         disk = self.directory / "indexed.img"
         if not disk.exists():
             print("importing the packages once more, for lists with an index", flush=True)
-            _indexed(self, disk)
+            _as_erofs(self, "indexed", package.EROFS_UNCOMPRESSED, disk)
+        return disk
+
+    def erofs(self) -> Path:
+        """The disk with the same packages as compressed EROFS."""
+        disk = self.directory / "erofs.img"
+        if not disk.exists():
+            print("importing the packages once more, as EROFS", flush=True)
+            _as_erofs(self, "erofs", package.EROFS, disk)
         return disk
 
     def single(self, size: int) -> Path:
@@ -130,18 +138,18 @@ def _system(disks: Disks, size: int) -> SystemList:
     return reading.read_list(store, trusted, list_name(size), 0)[0]
 
 
-def _indexed(disks: Disks, disk: Path) -> None:
-    """The lists of `make` again: the same .debs as EROFS that are not compressed, and an index."""
+def _as_erofs(disks: Disks, name: str, image_format: str, disk: Path) -> None:
+    """The lists of `make` again: the same .debs as EROFS; uncompressed ones with an index."""
     os.environ["PATH"] = f"{erofs_utils.tools(packages.CACHE)}:{os.environ['PATH']}"
     many = packages.make()
     signers = {name: Signer(many.directory / f"keys/{name}.key") for name in ("package", "list")}
-    store = Store(disks.directory / "indexed").create()
+    store = Store(disks.directory / name).create()
     debs = sorted((many.directory / "debs").glob("*.deb"))
     made = importer.import_debs(
-        debs, store, signers["package"], lambda _: None, image_format=package.EROFS_UNCOMPRESSED
+        debs, store, signers["package"], lambda _: None, image_format=image_format
     )
     by_name = {(one.name, one.version): one for one in made}
-    points = _mount_points(store, signers["package"], package.EROFS_UNCOMPRESSED)
+    points = _mount_points(store, signers["package"], image_format)
     (store.path / "bench").mkdir(exist_ok=True)
     for size in SIZES:
         system = _system(disks, size)
@@ -149,14 +157,16 @@ def _indexed(disks: Disks, disk: Path) -> None:
         layers = (*(Layer(one.name, one.version, one.architecture, one.image)
                     for one in manifests), points)  # fmt: skip
         system = system._replace(layers=layers)
-        described = (reading.signed_manifest(store, signing.read_trust(many.trust), one.stem)
-                     for one in layers)  # fmt: skip
-        merged = merge.merge(store.entries(one) for one in described)
-        system = system._replace(index_layer=making.make(store, system, merged, signers["package"]))
+        if image_format == package.EROFS_UNCOMPRESSED:
+            described = (reading.signed_manifest(store, signing.read_trust(many.trust), one.stem)
+                         for one in layers)  # fmt: skip
+            merged = merge.merge(store.entries(one) for one in described)
+            index = making.make(store, system, merged, signers["package"])
+            system = system._replace(index_layer=index)
         envelope = signers["list"](system.encode(), systemlist.PAYLOAD_TYPE)
         store.add_list(system.name, system.generation, envelope)
         (store.path / "bench" / system.name).write_text("".join(map(_line, system.packages)))
-    machine.store_disk(store.path, disk)
+    machine.store_disk(store.path, disk, sealable=True)
 
 
 def _single(disks: Disks, size: int, disk: Path) -> None:

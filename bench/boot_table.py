@@ -18,7 +18,9 @@ import matplotlib as mpl
 TOP = Path(__file__).resolve().parents[1]
 RESULTS = TOP / "build/bench/results.jsonl"
 NAMES = {
-    "agent": "agent", "index": "agent, index", "floor": "C, the floor", "shell": "shell hook",
+    "agent": "agent", "erofs": "agent, EROFS", "files": "agent, sealed files",
+    "index": "agent, index", "index-files": "agent, index over sealed files",
+    "floor": "C, the floor", "shell": "shell hook",
     "sysext": "systemd-sysext",
     "single": "one squashfs",
 }  # fmt: skip
@@ -122,8 +124,9 @@ def main() -> None:
         print(f"\n{clock}, multiples of the floor:\n\n{ratio(runs, clock)}")
     for size in sizes(runs, "icount"):
         print(f"\n{steps(runs, size)}")
-    for key in ("slab", "vmallocused", "percpu", "pinned", "taken", "process"):
-        print(f"\n{key}, MiB:\n\n{table(runs, 'icount', memory(key))}")
+    for clock in sorted({clock for clock, _, _ in runs if clock.startswith("icount")}):
+        for key in ("slab", "vmallocused", "percpu", "pinned", "taken", "process"):
+            print(f"\n{clock}, {key}, MiB:\n\n{table(runs, clock, memory(key))}")
     shown = [{**run, "grew": {}} for found in runs.values() for run in found]
     lines = ",\n".join(json.dumps(one) for one in shown)
     (TOP / "docs/bench.json").write_text(f"[\n{lines}\n]\n")

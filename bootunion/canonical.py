@@ -6,13 +6,12 @@ unbounded nesting are refused instead of interpreted.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
-
+from . import json_c
 from .errors import BootunionError
 
 TYPE_CHECKING = False  # see `values`
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import NoReturn
 
 MAX_DEPTH = 16
@@ -23,10 +22,7 @@ MAX_INTEGER = (1 << 63) - 1
 
 def encode(value: object) -> bytes:
     """`value` as canonical JSON: sorted keys, no white space, UTF-8, one newline at the end."""
-    text = json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
-    )
-    return text.encode() + b"\n"
+    return json_c.text(value, ",", ":", sort_keys=True).encode() + b"\n"
 
 
 def decode(data: bytes, *, subject: str, code: str = "json-invalid") -> object:
@@ -37,7 +33,7 @@ def decode(data: bytes, *, subject: str, code: str = "json-invalid") -> object:
     nesting deeper than `MAX_DEPTH`, anything behind the value.
     """
     try:
-        value: object = _DECODER.decode(data.decode("utf-8"))
+        value = json_c.parse(data.decode("utf-8"), _unique, _no_float)
         _check(value)
     except (ValueError, RecursionError) as error:
         # UnicodeDecodeError and JSONDecodeError are ValueErrors; their text names the position.
@@ -75,10 +71,3 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _no_float(text: str) -> NoReturn:
     raise ValueError(f"{text[:20]} is not an integer")
-
-
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_unique,
-    parse_float=_no_float,
-    parse_constant=_no_float,
-)

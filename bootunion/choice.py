@@ -19,12 +19,14 @@ being counted would be tried for ever.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from .errors import BootunionError
 from .state import State
 from .systemlist import SystemList
 from .values import NamedTuple
+
+TYPE_CHECKING = False  # see `values`
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MAX_CANDIDATES = 16
 """Generations looked at in one boot: a store full of bad lists must not keep a machine busy."""

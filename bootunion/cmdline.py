@@ -5,10 +5,9 @@ docs/kernel-command-line.md describes each parameter for people.
 
 from __future__ import annotations
 
-import re
-
 from . import systemlist
 from .errors import BootunionError
+from .spelling import DIGITS, LETTERS, Spelling
 from .values import NamedTuple
 
 HALT = "halt"
@@ -18,8 +17,7 @@ SHELL = "shell"
 ON_FAILURE = (HALT, POWEROFF, REBOOT, SHELL)
 DEFAULT_TIMEOUT = 90
 DEFAULT_REBOOTS = 3
-_DIRECTORY = re.compile(r"/(?:[A-Za-z0-9@][A-Za-z0-9@._-]*)?(?:/[A-Za-z0-9@][A-Za-z0-9@._-]*)*\Z")
-_SEPARATE = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
+_COMPONENT = Spelling(f"{LETTERS}{DIGITS}@", f"{LETTERS}{DIGITS}@._-", 4096)
 
 
 class Settings(NamedTuple):
@@ -47,12 +45,33 @@ def split(text: str) -> list[tuple[str, str | None]]:
     Everything behind a lone `--` belongs to init and is left out.
     """
     result: list[tuple[str, str | None]] = []
-    for word in _SEPARATE.findall(text):
+    for word in _words(text):
         if word == "--":
             break
         name, equals, value = word.replace('"', "").partition("=")
         result.append((name, value if equals else None))
     return result
+
+
+def _words(text: str) -> list[str]:
+    """The words of a command line, with their quotes."""
+    if '"' not in text:
+        return text.split()
+    words: list[str] = []
+    word = ""
+    for number, part in enumerate(text.split('"')):
+        if number:
+            word += '"'
+        if number % 2:  # between two quotes white space is like any character
+            word += part
+            continue
+        for char in part:
+            if not char.isspace():
+                word += char
+            elif word:
+                words.append(word)
+                word = ""
+    return [*words, word] if word else words
 
 
 def parse(text: str) -> Settings:
@@ -78,7 +97,7 @@ def _wrong(name: str, what: str) -> BootunionError:
 
 
 def _list_name(name: str, value: str) -> str:
-    if systemlist.LIST_NAME.match(value) is None:
+    if not systemlist.LIST_NAME.match(value):
         raise _wrong(name, f"{value[:80]!r} is not the name of a list")
     return value
 
@@ -98,7 +117,7 @@ def _device(name: str, value: str) -> str:
 
 
 def _directory(name: str, value: str) -> str:
-    if _DIRECTORY.match(value) is None:
+    if value != "/" and not (value[:1] == "/" and all(map(_COMPONENT.match, value[1:].split("/")))):
         raise _wrong(name, f"{value[:80]!r} is not an absolute directory")
     return value
 

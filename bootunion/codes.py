@@ -188,6 +188,11 @@ CODES: dict[str, Code] = {
         "The list was made for another kernel release than the one that runs.",
         "Boot the kernel of the list, or compose the list again for this kernel.",
     ),
+    "kernel-too-old": Code(
+        EXIT_PLAN,
+        "The list's kernel cannot mount packages of its format.",
+        "Compose with another `format`: `erofs` and `squashfs` work everywhere; or a newer kernel.",
+    ),
     "key-encrypted": Code(
         EXIT_INPUT,
         "A private key is encrypted, and bootunion asks for no passphrase.",
@@ -207,6 +212,11 @@ CODES: dict[str, Code] = {
         EXIT_FAILED,
         "The kernel has no EROFS, or none that takes several devices (Linux 5.16 and later do).",
         "Boot a newer kernel, or list at most 500 packages: they boot without the index.",
+    ),
+    "file-mount-unsupported": Code(
+        EXIT_FAILED,
+        "The kernel does not mount an EROFS from a file, without a block device.",
+        "Nothing: the package is opened through a loop device and dm-verity instead.",
     ),
     "key-invalid": Code(
         EXIT_INPUT,
@@ -352,6 +362,11 @@ CODES: dict[str, Code] = {
         EXIT_INPUT,
         "A project asks for something that has to be built from source first.",
         "Build a wheel with `pip wheel --no-deps`, lock it, name its directory in `find-links`.",
+    ),
+    "sealing-unsupported": Code(
+        EXIT_FAILED,
+        "The store's file system has no fs-verity, or it is not switched on.",
+        "Make it with `mkfs.ext4 -O verity -b 4096`, or use `tune2fs -O verity`; btrfs has it.",
     ),
     "secret-found": Code(
         EXIT_INPUT,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .codes import CODES
+TYPE_CHECKING = False  # see `values`
+if TYPE_CHECKING:
+    from .codes import Code
 
 
 class BootunionError(Exception):
@@ -13,8 +15,6 @@ class BootunionError(Exception):
     """
 
     def __init__(self, code: str, message: str, *, subject: str = "") -> None:
-        if code not in CODES:
-            raise KeyError(f"unknown error code {code!r}")
         super().__init__(message)
         self.code = code
         self.message = message
@@ -27,12 +27,18 @@ class BootunionError(Exception):
     @property
     def status(self) -> int:
         """The exit status that the command line ends with."""
-        return CODES[self.code].status
+        return self._entry().status
 
     @property
     def way_out(self) -> str:
         """What a person can do about it."""
-        return CODES[self.code].way_out
+        return self._entry().way_out
+
+    def _entry(self) -> Code:
+        # Not at the top: most boots end without a word, and the table is long.
+        from .codes import CODES  # noqa: PLC0415
+
+        return CODES[self.code]
 
     def as_json(self) -> dict[str, str]:
         """The refusal as it stands in `boot.json` and in `--json` output."""

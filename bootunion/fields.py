@@ -6,12 +6,16 @@ newer field is never silently ignored.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection
-
 from .errors import BootunionError
+from .spelling import DIGITS, Spelling
 
-HEX_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+TYPE_CHECKING = False  # see `values`
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Collection
+
+_DIGEST_LENGTH = 64
+HEX_DIGEST = Spelling("", f"{DIGITS}abcdef", _DIGEST_LENGTH, least=_DIGEST_LENGTH)
 TEXT_LIMIT = 4096
 
 _MISSING = object()
@@ -43,19 +47,41 @@ class Fields:
         if value is _MISSING:
             raise self.wrong("is missing", key)
 
-    def text(self, key: str, *, pattern: re.Pattern[str] | None = None, limit: int = 256) -> str:
+    def has(self, key: str) -> bool:
+        """Whether `key` is there and was not taken yet."""
+        return key in self._left
+
+    def text(
+        self, key: str, *, pattern: Spelling | re.Pattern[str] | None = None, limit: int = 256
+    ) -> str:
         """A string of at most `limit` characters that `pattern` matches from its start."""
         value = self._left.pop(key, _MISSING)
         if not isinstance(value, str) or len(value) > limit:
             self._there(value, key)
             raise self.wrong(f"is not a string of at most {limit} characters", key)
-        if pattern is not None and pattern.match(value) is None:
+        if pattern is not None and not pattern.match(value):
             raise self.wrong(f"has the impossible value {value[:80]!r}", key)
         return value
 
     def digest(self, key: str) -> str:
         """A SHA-256 digest: 64 lower-case hex digits."""
-        return self.text(key, pattern=HEX_DIGEST, limit=64)
+        value = self._left.pop(key, _MISSING)
+        if isinstance(value, str) and len(value) == _DIGEST_LENGTH:
+            try:
+                # White space and upper case do not come back as they were.
+                if bytes.fromhex(value).hex() == value:
+                    return value
+            except ValueError:
+                pass
+        self._there(value, key)
+        raise self.wrong("is not a SHA-256 digest in hex", key)
+
+    def constant(self, key: str, value: int) -> None:
+        """A whole number that can only be `value`."""
+        found = self._left.pop(key, _MISSING)
+        if type(found) is not int or found != value:
+            self._there(found, key)
+            raise self.wrong(f"is not {value}", key)
 
     def integer(self, key: str, low: int, high: int) -> int:
         """A whole number from `low` to `high`, both included."""

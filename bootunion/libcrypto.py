@@ -1,8 +1,7 @@
-"""Ed25519's equation by the libcrypto that Python itself is linked to, through ctypes.
+"""Ed25519's equation by the libcrypto that Python itself is linked to.
 
-Nothing is loaded that `hashlib` has not loaded already, which is why a boot asks here and not the
-`cryptography` package (docs/adr/0012): with Debian 12's, importing it takes four times as long as
-everything else the agent does before the first mount.
+A boot asks here and not the `cryptography` package (docs/adr/0012): with Debian 12's, importing it
+takes four times as long as everything else the agent does before the first mount.
 
 The functions are OpenSSL's public interface since 1.1.1: EVP_PKEY_new_raw_public_key(3),
 EVP_DigestVerifyInit(3).
@@ -10,10 +9,14 @@ EVP_DigestVerifyInit(3).
 
 from __future__ import annotations
 
-import ctypes
+from .native import INT, POINTER, SIZE, TEXT, Library
+
+TYPE_CHECKING = False  # see `values`
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _ED25519 = 1087  # NID_ED25519, openssl/obj_mac.h
-_SONAMES = ("libcrypto.so.3",)  # for a Python whose hashes are built in
+_SONAMES = ("libcrypto.so.3",)  # of OpenSSL 3; loading hashlib to find it costs three times as much
 
 
 class UnavailableError(Exception):
@@ -23,23 +26,16 @@ class UnavailableError(Exception):
 class _Functions:
     """OpenSSL's functions that are needed, with their types."""
 
-    def __init__(self, library: ctypes.CDLL) -> None:
+    def __init__(self, library: Library) -> None:
         """Raises AttributeError when `library` lacks one."""
-        pointer, size, text = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p
-        self.new_key = library.EVP_PKEY_new_raw_public_key
-        self.new_key.restype, self.new_key.argtypes = pointer, (ctypes.c_int, pointer, text, size)
-        self.free_key = library.EVP_PKEY_free
-        self.free_key.restype, self.free_key.argtypes = None, (pointer,)
-        self.new_context = library.EVP_MD_CTX_new
-        self.new_context.restype, self.new_context.argtypes = pointer, ()
-        self.free_context = library.EVP_MD_CTX_free
-        self.free_context.restype, self.free_context.argtypes = None, (pointer,)
-        self.start = library.EVP_DigestVerifyInit
-        self.start.argtypes = (pointer,) * 5
-        self.verify = library.EVP_DigestVerify
-        self.verify.argtypes = (pointer, text, size, text, size)
-        self.forget_errors = library.ERR_clear_error
-        self.forget_errors.restype, self.forget_errors.argtypes = None, ()
+        function = library.function
+        self.new_key = function("EVP_PKEY_new_raw_public_key", POINTER, INT, POINTER, TEXT, SIZE)
+        self.free_key = function("EVP_PKEY_free", None, POINTER)
+        self.new_context = function("EVP_MD_CTX_new", POINTER)
+        self.free_context = function("EVP_MD_CTX_free", None, POINTER)
+        self.start = function("EVP_DigestVerifyInit", INT, *(POINTER,) * 5)
+        self.verify = function("EVP_DigestVerify", INT, POINTER, TEXT, SIZE, TEXT, SIZE)
+        self.forget_errors = function("ERR_clear_error", None)
 
 
 _loaded: list[_Functions] = []
@@ -52,16 +48,22 @@ def _functions() -> _Functions:
 
 
 def _load() -> _Functions:
-    for name in (_hashes(), *_SONAMES):
+    for name in _names():
         try:
-            return _Functions(ctypes.CDLL(name))
+            return _Functions(Library(name))
         except (OSError, AttributeError):
             continue
     raise UnavailableError
 
 
+def _names() -> Iterator[str]:
+    """What to open, in order; what Python is linked to is only looked for at the end."""
+    yield from _SONAMES
+    yield _hashes()
+
+
 def _hashes() -> str:
-    """What is linked to Python's libcrypto: dlsym(3) of it finds libcrypto's functions."""
+    """Python's own hashes, linked to its libcrypto: dlsym(3) of it finds libcrypto's functions."""
     try:
         import _hashlib  # noqa: PLC0415 - not every Python has it
     except ImportError:

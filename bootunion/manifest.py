@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from . import canonical, package
 from .errors import BootunionError
 from .fields import TEXT_LIMIT, Fields
@@ -11,13 +9,16 @@ from .package import Image
 from .values import NamedTuple
 
 SCHEMA = 1
+SCHEMA_SEALED = 2
+"""The schema of a package whose fs-verity digest is stated."""
+
 PAYLOAD_TYPE = "application/vnd.bootunion.manifest+json"
 MAX_SIZE = 1 << 20
 """Bytes of the largest manifest file that is read."""
 
 SOURCE_KINDS = ("deb", "directory", "generated", "index", "wheel")
 MAX_CONTENTS = 1 << 30
-_SOURCE_FILE = re.compile(r"[^/\x00-\x1f\x7f]{0,255}\Z")
+_NOT_IN_A_FILE_NAME = frozenset("/\x7f").union(map(chr, range(32)))
 _CODE = "manifest-invalid"
 
 
@@ -66,7 +67,7 @@ class Manifest(NamedTuple):
         """The payload that is signed."""
         return canonical.encode(
             {
-                "schema": SCHEMA,
+                "schema": SCHEMA_SEALED if self.image.fsverity else SCHEMA,
                 "name": self.name,
                 "version": self.version,
                 "architecture": self.architecture,
@@ -86,13 +87,15 @@ def decode(payload: bytes, *, subject: str) -> Manifest:
     Raises BootunionError manifest-invalid, or json-invalid.
     """
     fields = Fields(canonical.decode(payload, subject=subject), code=_CODE, subject=subject)
-    fields.integer("schema", SCHEMA, SCHEMA)
+    schema = fields.integer("schema", SCHEMA, SCHEMA_SEALED)
     image_fields = fields.object("image")
     image = Image.take(image_fields)
+    if bool(image.fsverity) != (schema == SCHEMA_SEALED):
+        raise fields.wrong(f"does not fit the schema {schema}", "image.fsverity")
     source_fields = fields.object("source")
     source = Source(
         source_fields.choice("kind", SOURCE_KINDS),
-        source_fields.text("file", pattern=_SOURCE_FILE),
+        _file_name(source_fields),
         source_fields.digest("sha256"),
     )
     contents_fields = fields.object("contents")
@@ -113,6 +116,13 @@ def decode(payload: bytes, *, subject: str) -> Manifest:
     for part in (image_fields, source_fields, contents_fields, fields):
         part.done()
     return manifest
+
+
+def _file_name(fields: Fields) -> str:
+    name = fields.text("file", limit=255)
+    if not _NOT_IN_A_FILE_NAME.isdisjoint(name):
+        raise fields.wrong(f"has the impossible value {name[:80]!r}", "file")
+    return name
 
 
 def check_stem(manifest: Manifest, stem: str) -> None:

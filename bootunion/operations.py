@@ -23,6 +23,25 @@ class PrepareWorkspace(NamedTuple):
         return f"prepare a private workspace at {self.path}"
 
 
+class BindFile(NamedTuple):
+    """Open `packages/<file>` of a store once; its fs-verity digest must be `digest`.
+
+    The file itself is mounted then, and the layer's next two operations are passed over. A file
+    that is not sealed, or differently, is left to them: they check it as well.
+    """
+
+    layer: int
+    package: str
+    file: str
+    size: int
+    digest: str
+    optional: bool = False
+    store: int = 0
+
+    def describe(self) -> str:
+        return f"bind {self.file} to fs-verity digest {self.digest}; else, without one:"
+
+
 class AttachLoop(NamedTuple):
     """Open `packages/<file>` of a store once, check its size in bytes, make a loop device.
 
@@ -270,6 +289,7 @@ class RemoveWorkspace(NamedTuple):
 
 Operation = (
     PrepareWorkspace
+    | BindFile
     | AttachLoop
     | CreateVerity
     | ShareDevice

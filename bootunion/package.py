@@ -6,11 +6,10 @@ white space, no control character, no leading dot or dash can occur.
 
 from __future__ import annotations
 
-import re
-
 from . import verity
 from .errors import BootunionError
 from .fields import Fields
+from .spelling import DIGITS, LETTERS, LOWER, Spelling
 from .values import NamedTuple
 
 MANIFEST_SUFFIX = ".json"
@@ -23,18 +22,21 @@ FORMATS = (SQUASHFS, EROFS)
 EROFS_UNCOMPRESSED = "erofs-uncompressed"
 """How people ask for an EROFS that an index can point into; to the kernel it is an EROFS."""
 
-IMAGE_FORMATS = (*FORMATS, EROFS_UNCOMPRESSED)
+EROFS_ZSTD = "erofs-zstd"
+"""An EROFS as small as a squashfs, for Linux 6.10 and later."""
+
+IMAGE_FORMATS = (*FORMATS, EROFS_ZSTD, EROFS_UNCOMPRESSED)
 """What people can ask for; `file_system` has the format of the image that it makes."""
 
 MAX_SIZE = verity.file_size(verity.MAX_DATA_BLOCKS)  # bytes of an image file
 
 # Debian and Arch names and versions fit. A Debian version's epoch colon is allowed; file names
 # and overlay's option string never see it, because `file_stem` percent-encodes it.
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_@-]{0,127}\Z")
-VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~_:^-]{0,127}\Z")
-ARCHITECTURE = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}\Z")
-FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~_@%^-]{0,250}\Z")
-ROOT_DIRECTORY = re.compile(r"/(?:[A-Za-z0-9][A-Za-z0-9.+~_@%^-]{0,127})?\Z")
+_ALPHANUMERIC = LETTERS + DIGITS
+NAME = Spelling(_ALPHANUMERIC, f"{_ALPHANUMERIC}.+_@-", 128)
+VERSION = Spelling(_ALPHANUMERIC, f"{_ALPHANUMERIC}.+~_:^-", 128)
+ARCHITECTURE = Spelling(LOWER + DIGITS, f"{LOWER}{DIGITS}_-", 32)
+FILE_NAME = Spelling(_ALPHANUMERIC, f"{_ALPHANUMERIC}.+~_@%^-", 251)
 
 
 class Image(NamedTuple):
@@ -42,7 +44,7 @@ class Image(NamedTuple):
 
     `size` and `hash_offset` are bytes, `data_blocks` counts blocks of 4096 bytes, `salt` and
     `root_hash` are lower-case hex, `root` is the directory inside the image where the package's
-    tree begins.
+    tree begins. `fsverity` is the fs-verity digest of the whole file (hex), "" when none is stated.
     """
 
     format: str
@@ -52,6 +54,7 @@ class Image(NamedTuple):
     salt: str
     root_hash: str
     root: str = "/"
+    fsverity: str = ""
 
     @property
     def suffix(self) -> str:
@@ -70,7 +73,14 @@ class Image(NamedTuple):
             "salt": self.salt,
             "root_hash": self.root_hash,
             "root": self.root,
+            **({"fsverity": self.fsverity} if self.fsverity else {}),
         }
+
+    def agrees(self, other: Image) -> bool:
+        """Whether two descriptions can be of one file: an older one states no `fsverity`."""
+        if not (self.fsverity and other.fsverity):
+            return self._replace(fsverity="") == other._replace(fsverity="")
+        return self == other
 
     @classmethod
     def take(cls, fields: Fields) -> Image:
@@ -79,14 +89,12 @@ class Image(NamedTuple):
         The kernel is handed these numbers: they are bounded here, before it sees them.
         """
         kind = fields.choice("format", FORMATS)
-        size = fields.integer("size", 1, MAX_SIZE)
         data_blocks = fields.integer("data_blocks", 1, verity.MAX_DATA_BLOCKS)
-        for key in ("data_block_size", "hash_block_size"):
-            fields.integer(key, verity.BLOCK_SIZE, verity.BLOCK_SIZE)
-        offset = verity.hash_offset(data_blocks)
-        fields.integer("hash_offset", offset, offset)
-        if size != verity.file_size(data_blocks):
-            raise fields.wrong(f"does not fit {data_blocks} data blocks", "size")
+        size, offset = verity.file_size(data_blocks), verity.hash_offset(data_blocks)
+        fields.constant("size", size)
+        fields.constant("data_block_size", verity.BLOCK_SIZE)
+        fields.constant("hash_block_size", verity.BLOCK_SIZE)
+        fields.constant("hash_offset", offset)
         return cls(
             kind,
             size,
@@ -94,32 +102,42 @@ class Image(NamedTuple):
             offset,
             fields.digest("salt"),
             fields.digest("root_hash"),
-            fields.text("root", pattern=ROOT_DIRECTORY),
+            _root(fields),
+            # Of an EROFS only: the kernel mounts no other file without a block device.
+            fields.digest("fsverity") if kind == EROFS and fields.has("fsverity") else "",
         )
+
+
+def _root(fields: Fields) -> str:
+    """The directory inside the image: "/", or one directly below."""
+    root = fields.text("root")
+    if root != "/" and not (root[:1] == "/" and len(root) <= 129 and FILE_NAME.match(root[1:])):
+        raise fields.wrong(f"has the impossible value {root[:80]!r}", "root")
+    return root
 
 
 def file_system(image_format: str) -> str:
     """The image's format for one of `IMAGE_FORMATS`."""
-    return EROFS if image_format == EROFS_UNCOMPRESSED else image_format
+    return EROFS if image_format.startswith(EROFS) else image_format
 
 
 def check_name(name: str) -> str:
     """`name`, when a package may be called that. Raises BootunionError name-invalid."""
-    if NAME.match(name) is None:
+    if not NAME.match(name):
         raise BootunionError("name-invalid", f"{name!r} is not a package name", subject=name)
     return name
 
 
 def check_version(version: str, name: str) -> str:
     """`version`, when package `name` may have it. Raises BootunionError name-invalid."""
-    if VERSION.match(version) is None:
+    if not VERSION.match(version):
         raise BootunionError("name-invalid", f"{version!r} is not a version", subject=name)
     return version
 
 
 def check_architecture(architecture: str, name: str) -> str:
     """`architecture`, when it is spelt like one. Raises BootunionError name-invalid."""
-    if ARCHITECTURE.match(architecture) is None:
+    if not ARCHITECTURE.match(architecture):
         raise BootunionError(
             "name-invalid", f"{architecture!r} is not an architecture", subject=name
         )

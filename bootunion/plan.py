@@ -10,12 +10,12 @@ from . import operations as op
 from . import package
 from .errors import BootunionError
 from .operations import Operation
-from .systemlist import OPTIONAL, UPPER_NONE, UPPER_VOLATILE, SystemList
+from .systemlist import EIO, OPTIONAL, UPPER_NONE, UPPER_VOLATILE, Layer, SystemList
 from .values import NamedTuple
 
 TYPE_CHECKING = False  # see `values`
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 STORE_MOUNT_POINT = "/pkgs"
 UNION_INDEX = "index"
@@ -55,6 +55,10 @@ _UDEV_RULES = (
     f'SUBSYSTEM=="block", KERNEL=="dm-*", ATTR{{dm/uuid}}=="BOOTUNION-*", {_UDEV_QUIET}\n'
 )
 _KEEP_STORE_FILE = "systemd/system/pkgs.mount.d/50-bootunion.conf"
+
+
+_FILE_MOUNTS = (6, 12)
+"""The Linux that first mounts an EROFS from a file (fs/erofs/Kconfig, EROFS_FS_BACKED_BY_FILE)."""
 
 
 class Machine(NamedTuple):
@@ -97,15 +101,32 @@ def refusals(system: SystemList, machine: Machine) -> tuple[BootunionError, ...]
     return tuple(found)
 
 
-def for_boot(system: SystemList, places: Places) -> tuple[Operation, ...]:
-    """The operations that turn a list into the root at `places.sysroot`."""
+def mounts_files(kernel: str) -> bool:
+    """Whether a kernel of this release (`uname -r`) mounts an EROFS without a block device."""
+    return is_at_least(kernel, _FILE_MOUNTS)
+
+
+def is_at_least(kernel: str, version: tuple[int, int]) -> bool:
+    """Whether a kernel's release (`uname -r`) is of this version or a later one."""
+    major, _, rest = kernel.partition(".")
+    minor = rest.partition(".")[0].partition("-")[0]
+    if not (major.isdecimal() and minor.isdecimal()):
+        return False
+    return (int(major), int(minor)) >= version
+
+
+def for_boot(system: SystemList, places: Places, *, by_file: bool = False) -> tuple[Operation, ...]:
+    """The operations that turn a list into the root at `places.sysroot`.
+
+    `by_file`: a package that is sealed with fs-verity is mounted without a block device.
+    """
     workspace = places.workspace
     root = f"{workspace}/root"
     upper = f"{workspace}/upper" if system.upper == UPPER_VOLATILE else ""
     return (
         op.WriteFile(f"{places.run}/{_UDEV_FILE}", _UDEV_RULES),
         op.PrepareWorkspace(workspace),
-        *_layers(system, verity=True),
+        *_layers(system, verity=True, by_file=by_file and system.corruption == EIO),
         *((op.MountTmpfs(upper),) if upper else ()),
         _overlay(system, root, upper),
         *((op.KeepUpper(upper, places.upper),) if upper else ()),
@@ -146,14 +167,22 @@ def for_namespace(
     )
 
 
-def for_running(system: SystemList, workspace: str) -> tuple[Operation, ...]:
+def for_running(
+    system: SystemList, workspace: str, files: Collection[int] = ()
+) -> tuple[Operation, ...]:
     """The operations that unite the layers of a running root once more, without the upper.
 
     As `for_namespace`, but each layer's device is there already: the executor has to be given it.
+    The layers in `files` have none, they are sealed files.
     """
+    steps: list[Operation] = []
+    for index, (layer, mounts) in enumerate(zip(system.packages, _mounts(system), strict=True)):
+        if index in files:
+            steps.append(_bind(index, layer))
+        steps += mounts
     return (
         op.PrepareWorkspace(workspace),
-        *(mounted for each in _mounts(system) for mounted in each),
+        *steps,
         _overlay(system, f"{workspace}/root", ""),
     )
 
@@ -170,11 +199,18 @@ def _overlay(system: SystemList, path: str, upper: str) -> Operation:
     return op.MountOverlay(path, lower, upper)
 
 
-def _layers(system: SystemList, *, verity: bool) -> list[Operation]:
+def _bind(index: int, layer: Layer) -> Operation:
+    image, optional = layer.image, layer.need == OPTIONAL
+    return op.BindFile(index, layer.name, layer.file_name, image.size, image.fsverity, optional, 0)
+
+
+def _layers(system: SystemList, *, verity: bool, by_file: bool = False) -> list[Operation]:
     steps: list[Operation] = []
     for index, (layer, mounts) in enumerate(zip(system.packages, _mounts(system), strict=True)):
         image, optional = layer.image, layer.need == OPTIONAL
-        steps.append(op.AttachLoop(index, layer.file_name, image.size, optional))
+        if by_file and image.fsverity:
+            steps.append(_bind(index, layer))
+        steps.append(op.AttachLoop(index, layer.file_name, image.size, optional, 0))
         if verity:
             steps.append(
                 op.CreateVerity(

@@ -17,11 +17,10 @@ OpenSSL is asked; host and agent call the same functions (docs/trust.md states t
 
 from __future__ import annotations
 
-import base64
 import binascii
-import hashlib
 
 from .errors import BootunionError
+from .sha256 import hex_digest
 
 PUBLIC_SIZE = 32
 SIGNATURE_SIZE = 64
@@ -42,12 +41,12 @@ _SMALL_ORDER = frozenset({1, _P - 1, 0, _Y8, _P - _Y8})
 
 def key_id(public: bytes) -> str:
     """The id of a public key of 32 raw bytes: 64 hex digits."""
-    return hashlib.sha256(_SPKI_PREFIX + public).hexdigest()
+    return hex_digest(_SPKI_PREFIX + public)
 
 
 def public_to_pem(public: bytes) -> str:
     """A public key of 32 raw bytes as PEM."""
-    return f"{_BEGIN}\n{base64.b64encode(_SPKI_PREFIX + public).decode()}\n{_END}\n"
+    return f"{_BEGIN}\n{binascii.b2a_base64(_SPKI_PREFIX + public).decode()}{_END}\n"
 
 
 def point_fault(encoded: bytes) -> str:
@@ -90,7 +89,7 @@ def public_from_pem(text: str, *, subject: str) -> bytes:
     if len(lines) < 3 or lines[0] != _BEGIN or lines[-1] != _END:
         raise BootunionError("key-invalid", "no PEM public key", subject=subject)
     try:
-        der = base64.b64decode("".join(lines[1:-1]), validate=True)
+        der = binascii.a2b_base64("".join(lines[1:-1]), strict_mode=True)
     except (binascii.Error, ValueError):
         raise BootunionError("key-invalid", "the PEM is not base64", subject=subject) from None
     if not der.startswith(_SPKI_PREFIX) or len(der) != len(_SPKI_PREFIX) + PUBLIC_SIZE:

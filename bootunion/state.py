@@ -6,10 +6,8 @@ protection and no stronger: docs/threat-model.md says what that means.
 
 from __future__ import annotations
 
-import re
-
 from . import canonical
-from .fields import Fields
+from .fields import HEX_DIGEST, Fields
 from .systemlist import MAX_GENERATION, MAX_TIME
 from .values import NamedTuple
 
@@ -20,7 +18,6 @@ MAX_COUNTED = 64
 
 MAX_COUNT = 1 << 30
 _CODE = "state-invalid"
-_DIGEST_OR_NONE = re.compile(r"(?:[0-9a-f]{64})?\Z")
 
 
 class State(NamedTuple):
@@ -88,9 +85,11 @@ def decode(data: bytes, *, subject: str) -> State:
         boots=fields.integer("boots", 0, MAX_COUNT),
         reboots=fields.integer("reboots", 0, MAX_COUNT),
         trust=fields.integer("trust", 0, MAX_GENERATION),
-        trust_digest=fields.text("trust_digest", pattern=_DIGEST_OR_NONE),
+        trust_digest=fields.text("trust_digest"),
     )
     fields.done()
+    if result.trust_digest and not HEX_DIGEST.match(result.trust_digest):
+        raise fields.wrong("is no digest", "trust_digest")
     return result
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import re
-
 from . import canonical, package
 from .errors import BootunionError
 from .fields import HEX_DIGEST, Fields
 from .package import Image
+from .spelling import DIGITS, LETTERS, LOWER, Spelling
 from .values import NamedTuple
 
 SCHEMA = 1
 SCHEMA_INDEXED = 2
 """The schema of a list with an index: an older agent refuses it, and boots another generation."""
+
+SCHEMA_SEALED = 3
+"""The schema of a list that states the fs-verity digest of a package; it may have an index."""
 
 PAYLOAD_TYPE = "application/vnd.bootunion.list+json"
 MAX_SIZE = 8 << 20
@@ -27,9 +29,9 @@ MAX_INDEXED = 10_000
 MAX_GENERATION = (1 << 53) - 1  # JSON readers that use doubles agree up to here
 MAX_TIME = 1 << 40
 
-LIST_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
-KERNEL_RELEASE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~_-]{0,63}\Z|\Z")
-GENERATION = re.compile(r"[1-9][0-9]{0,15}\Z")
+LIST_NAME = Spelling(LOWER + DIGITS, f"{LOWER}{DIGITS}._-", 64)
+KERNEL_RELEASE = Spelling(LETTERS + DIGITS, f"{LETTERS}{DIGITS}.+~_-", 64, least=0)
+GENERATION = Spelling(DIGITS[1:], DIGITS, 16)
 """A generation as it stands in file names."""
 
 UPPER_VOLATILE = "volatile"
@@ -47,8 +49,15 @@ CORRUPTIONS = (EIO, RESTART, PANIC)
 DEFAULT_TRIES = 3
 MAX_TRIES = 100
 # systemd.unit(5): letters, digits, ":-_.\@"; a type behind the last dot.
-UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]{1,200}\.(?:service|socket|target|mount|path|timer)\Z")
+_UNIT_NAME = Spelling("", f"{LETTERS}{DIGITS}:_.\\@-", 200)
+_UNIT_TYPES = ("service", "socket", "target", "mount", "path", "timer")
 _CODE = "list-invalid"
+
+
+def is_unit(text: str) -> bool:
+    """Whether `text` is the name of a unit that a machine can wait for."""
+    name, dot, kind = text.rpartition(".")
+    return bool(dot) and kind in _UNIT_TYPES and _UNIT_NAME.match(name)
 
 
 def generated_name(list_name: str) -> str:
@@ -136,11 +145,18 @@ class SystemList(NamedTuple):
         """Every package that the list needs: its layers, and the index behind them."""
         return (*self.layers, self.index_layer) if self.index_layer else self.layers
 
+    @property
+    def schema(self) -> int:
+        """The lowest schema that can say what the list says."""
+        if any(layer.image.fsverity for layer in self.packages):
+            return SCHEMA_SEALED
+        return SCHEMA_INDEXED if self.index_layer else SCHEMA
+
     def encode(self) -> bytes:
         """The payload that is signed."""
         return canonical.encode(
             {
-                "schema": SCHEMA_INDEXED if self.index_layer else SCHEMA,
+                "schema": self.schema,
                 "name": self.name,
                 "generation": self.generation,
                 "floor": self.floor,
@@ -166,8 +182,9 @@ def decode(payload: bytes, *, subject: str) -> SystemList:
     Raises BootunionError list-invalid, or json-invalid.
     """
     fields = Fields(canonical.decode(payload, subject=subject), code=_CODE, subject=subject)
-    schema = fields.integer("schema", SCHEMA, SCHEMA_INDEXED)
-    most = MAX_LAYERS if schema == SCHEMA else MAX_INDEXED
+    schema = fields.integer("schema", SCHEMA, SCHEMA_SEALED)
+    indexed = schema != SCHEMA and fields.has("index")
+    most = MAX_INDEXED if indexed else MAX_LAYERS
     generation = fields.integer("generation", 1, MAX_GENERATION)
     result = SystemList(
         name=fields.text("name", pattern=LIST_NAME),
@@ -184,15 +201,17 @@ def decode(payload: bytes, *, subject: str) -> SystemList:
         tries=fields.integer("tries", 0, MAX_TRIES),
         corruption=fields.choice("corruption", CORRUPTIONS),
         good_when=fields.texts("good_when", most=64),
-        index_layer=_layer(fields.object("index")) if schema == SCHEMA_INDEXED else None,
+        index_layer=_layer(fields.object("index")) if indexed else None,
     )
     fields.done()
     if not result.layers:
         raise fields.wrong("is empty", "layers")
+    if result.schema != schema:
+        raise fields.wrong(f"is {schema}, and the list says what {result.schema} is for", "schema")
     _refuse_twins(result.packages, fields)
     _check_index(result, fields)
     for unit in result.good_when:
-        if UNIT.match(unit) is None:
+        if not is_unit(unit):
             raise fields.wrong(f"holds {unit[:80]!r}, which is no unit", "good_when")
     return result
 
@@ -206,7 +225,7 @@ def _layer(fields: Fields) -> Layer:
         fields.choice("need", (REQUIRED, OPTIONAL)),
     )
     # The file's name follows from the other fields, so there is no path to be led astray by.
-    if fields.text("file", pattern=package.FILE_NAME) != layer.file_name:
+    if fields.take("file") != layer.file_name:
         raise fields.wrong(f"is not {layer.file_name}", "file")
     fields.done()
     return layer

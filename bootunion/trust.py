@@ -41,13 +41,18 @@ A signed document (`open_envelope`)
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
-
 from . import canonical, dsse, manifest, published, signature, systemlist
 from .errors import BootunionError
 from .fields import HEX_DIGEST, Fields
+from .sha256 import hex_digest
 from .values import NamedTuple
+
+TYPE_CHECKING = False  # see `values`
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    # Gives the bytes of a version, or None (or BootunionError file-missing) where there is none.
+    ReadVersion = Callable[[int], bytes | None]
 
 SCHEMA = 2
 FILE_NAME = "trust.json"
@@ -74,9 +79,6 @@ PAYLOAD_TYPES = {
     ROLE_PACKAGE: manifest.PAYLOAD_TYPE,
 }
 _CODE = "trust-invalid"
-
-ReadVersion = Callable[[int], bytes | None]
-"""Gives the bytes of a version, or None (or BootunionError file-missing) where there is none."""
 
 
 class Role(NamedTuple):
@@ -117,7 +119,7 @@ class Trust(NamedTuple):
     @property
     def seen(self) -> Seen:
         """What a machine has to remember once it has believed this version."""
-        return Seen(self.version, hashlib.sha256(self.encode()).hexdigest())
+        return Seen(self.version, hex_digest(self.encode()))
 
     def counting(self, role_name: str) -> tuple[str, ...]:
         """The ids of the keys of a role that count: those that are not revoked."""

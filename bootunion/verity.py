@@ -8,9 +8,12 @@ on-disk format page. `veritysetup verify` and the kernel read what this module w
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator
 
 from .values import NamedTuple
+
+TYPE_CHECKING = False  # see `values`
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
 
 BLOCK_SIZE = 4096
 """Bytes in a data block and in a hash block; the only size that bootunion uses."""
@@ -84,7 +87,11 @@ def hash_offset(data_blocks: int) -> int:
 
 def file_size(data_blocks: int) -> int:
     """Bytes of a whole package file: data, superblock block, tree."""
-    return (data_blocks + 1 + sum(level_sizes(data_blocks))) * BLOCK_SIZE
+    blocks, count = data_blocks + 1, data_blocks
+    while count > 1:  # as `level_sizes`, which is asked less often
+        count = -(-count // _PER_BLOCK)
+        blocks += count
+    return blocks * BLOCK_SIZE
 
 
 def build_tree(blocks: Iterable[bytes], salt: bytes) -> Tree:

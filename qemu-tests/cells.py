@@ -55,6 +55,54 @@ def index_cells(good: Tiny) -> list[Cell]:
     return [*_good(), *_index(good), *_below_an_index(good)]
 
 
+def sealed_cells(good: Tiny) -> list[Cell]:
+    """The cells of packages that are sealed with fs-verity and mounted as files.
+
+    Edits that replace a file leave it unsealed: dm-verity has to find those, as ever.
+    """
+    return [*image_cells(good), *_sealed(good)]
+
+
+def _sealed(good: Tiny) -> Iterator[Cell]:
+    """Damage below the file system, where fs-verity alone looks; and files sealed anew."""
+    system = tiny.read_list(good, 2)
+    path, image = _image_path(system), system.layers[0].image
+    yield refused("sealed, superblock: magic", ("raw", path, 1024), "verity-io")
+    yield refused("sealed, superblock: a table's place", ("raw", path, 1024 + 40), "verity-io")
+    for block in (image.data_blocks // 3, image.data_blocks // 2):
+        yield Cell(f"sealed, data block {block}", (("raw", path, block * 4096 + 99),),
+                   (), 2, "eio")  # fmt: skip
+    # Nobody reads dm-verity's part of a file that is mounted as it is.
+    yield Cell("sealed, verity superblock", (("raw", path, image.hash_offset),), (), 2)
+    yield Cell("sealed, hash tree", (("raw", path, image.hash_offset + 4096 + 5),), (), 2)
+    blocks = image.size // 4096
+    levels = verity.level_sizes(blocks)
+    assert len(levels) == 2
+    yield refused("sealed, fs-verity's tree, top level", ("raw-tree", path, 5), "verity-io")
+    yield refused("sealed, fs-verity's tree, lower level", ("raw-tree", path, 4096 + 5),
+                  "verity-io")  # fmt: skip
+    middle = 4096 * 2 + 32 * 40
+    yield Cell(
+        "sealed, fs-verity's tree, in the middle", (("raw-tree", path, middle),), (), 2, "eio"
+    )
+    descriptor = sum(levels) * 4096
+    yield refused("sealed, fs-verity's descriptor: version", ("raw-tree", path, descriptor),
+                  "file-invalid")  # fmt: skip
+    yield refused("sealed, fs-verity's descriptor: root hash", ("raw-tree", path, descriptor + 16),
+                  "verity-io")  # fmt: skip
+    flipped = ("flip", path, 1024)
+    yield refused("flipped and sealed anew", (flipped, ("seal", path)), "verity-io")
+    flipped = ("flip", path, image.data_blocks // 2 * 4096)
+    yield Cell("flipped in the middle and sealed anew", (flipped, ("seal", path)), (), 2, "eio")
+    other = _image_path(tiny.read_list(good, 1))
+    yield refused("another valid one, sealed", (("from", path, other), ("seal", path)), "verity-io")
+    yield refused(
+        "truncated and sealed", (("truncate", path, 4096), ("seal", path)), "file-changed"
+    )
+    again = (("from", path, path), ("seal-otherwise", path))
+    yield Cell("sealed with other parameters", again, (), 2)
+
+
 def _good() -> Iterator[Cell]:
     yield Cell("nothing is damaged", (), (), 2)
     yield Cell("an older generation is asked for", (), (), 1, cmdline="bootunion.generation=1")

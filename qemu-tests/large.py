@@ -4,7 +4,8 @@ Each list is united by its index. A boot has to come to a shell on the console t
 the guest says of its time, memory and devices is printed and kept in build/large.json. One file of
 each package is read and compared with the SHA-256 in its contents (the kernel checks every block of
 it). Then the same disk is tampered with, a thing at a time, and booted again: nothing may come up
-that was not signed.
+that was not signed. With --sealed it is Debian 13's kernel, which mounts the packages as files
+that are sealed with fs-verity (each boot seals them first: the guest's writes are thrown away).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import NamedTuple
 
 import large_store
 import machine
+import roots
 import scenario
 import tiny
 from large_store import Large, list_name
@@ -64,13 +66,18 @@ def _sign(good: tiny.Tiny, large: Large, size: int) -> Path:
     return tiny.write_list(good, large.store, large.system(size))
 
 
-def boot(good: tiny.Tiny, disk: Path, size: int, log: str, words: str, memory: int) -> Boot:
-    """Boot a list to a shell that answers."""
-    cmdline = f"bootunion={list_name(size)} quiet bootunion.on-failure=poweroff {words}"
+def boot(
+    good: tiny.Tiny, disk: Path, size: int, memory: int, qemu: machine.Qemu | None = None
+) -> Boot:
+    """Boot a list to a shell that answers; with a `qemu`, which is for Debian 13, seal it first."""
+    cmdline = f"bootunion={list_name(size)} quiet bootunion.on-failure=poweroff"
+    log = f"{size}-sealed" if qemu else str(size)
+    if qemu:
+        cmdline += " tiny.seal"
     start = time.monotonic()
     with machine.boot(
         good.kernel, good.initrd, cmdline, disk, scenario.BUILD / f"large-{log}.console",
-        memory=memory, processors=2,
+        memory=memory, processors=2, qemu=qemu or machine.QEMU,
     ) as running:  # fmt: skip
         running.wait_for(r"^SHELL", _SECONDS)
         took = time.monotonic() - start
@@ -96,6 +103,7 @@ def _facts(said: str) -> dict[str, int | float | str]:
     report = json.loads(gzip.decompress(base64.b64decode(found[1])))
     facts["agent_ms"] = (report["finished"] - report["started"]) // 1_000_000
     facts["union"] = report["union"]
+    facts["by_file"] = report["by_file"]
     for step in report["steps"]:
         key = f"{step['name']}_ms"
         facts[key] = facts.get(key, 0) + (step["end"] - step["start"]) / 1e6  # type: ignore[operator]
@@ -203,19 +211,22 @@ def tampered(good: tiny.Tiny, large: Large, disk: Path, size: int, memory: int) 
 
 def _table(boots: list[Boot]) -> str:
     columns = ("size", "agent_ms", "attach-loop_ms", "create-verity_ms", "mount-index_ms",
-               "verify-list_ms", "uptime_s", "Slab_mib", "MemAvailable_mib", "MemTotal_mib",
-               "dm_devices", "paths", "sums_ok", "wall_s")  # fmt: skip
+               "bind-file_ms", "verify-list_ms", "uptime_s", "Slab_mib", "MemAvailable_mib",
+               "MemTotal_mib", "dm_devices", "by_file", "paths", "sums_ok", "wall_s")  # fmt: skip
     rows = [{"size": one.size, **one.facts} for one in boots]
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     lines += ["| " + " | ".join(str(row.get(key, "")) for key in columns) + " |" for row in rows]
     return "\n".join(lines)
 
 
-def check(one: Boot) -> list[str]:
+def check(one: Boot, *, sealed: bool) -> list[str]:
     """What is wrong with a boot."""
     facts, wrong = one.facts, []
-    if facts["union"] != "index" or facts["dm_devices"] != one.size + 1:
-        wrong.append(f"{one.size}: {facts['union']}, {facts['dm_devices']} verity devices")
+    count = one.size + 1  # and the index
+    if facts["union"] != "index":
+        wrong.append(f"{one.size}: {facts['union']}")
+    if (facts["dm_devices"], facts["by_file"]) != ((0, count) if sealed else (count, 0)):
+        wrong.append(f"{one.size}: {facts['dm_devices']} devices, {facts['by_file']} files")
     if not facts.get("sums") or facts["sums_ok"] != facts["sums"] or facts["sums_bad"]:
         wrong.append(f"{one.size}: {facts.get('sums_ok')} of {facts.get('sums')} files are right")
     return wrong
@@ -227,21 +238,25 @@ def main() -> int:
     parser.add_argument("--sizes", type=int, nargs="+", default=large_store.SIZES)
     parser.add_argument("--memory", type=int, default=6144, help="MiB of the guest")
     parser.add_argument("--no-tampering", action="store_true")
+    parser.add_argument("--sealed", action="store_true", help="by files, on Debian 13's kernel")
     wanted = parser.parse_args()
     scenario.BUILD.mkdir(exist_ok=True)
-    good, large = tiny.make(), large_store.make(INIT)
+    kernel = roots.kernel("trixie") if wanted.sealed else None
+    qemu = roots.newer_qemu() if wanted.sealed else None
+    good, large = tiny.make(kernel=kernel), large_store.make(INIT)
     for size in wanted.sizes:
         _sign(good, large, size)
-    disk = machine.store_disk(large.store, scenario.BUILD / "large.img")
+    disk = machine.store_disk(large.store, scenario.BUILD / "large.img", sealable=wanted.sealed)
     boots, wrong = [], []
     for size in wanted.sizes:
-        boots.append(boot(good, disk, size, str(size), "", wanted.memory))
-        wrong += check(boots[-1])
+        boots.append(boot(good, disk, size, wanted.memory, qemu))
+        wrong += check(boots[-1], sealed=wanted.sealed)
         print(json.dumps({"size": size, **boots[-1].facts}), flush=True)
-    if not wanted.no_tampering:
+    if not wanted.no_tampering and not wanted.sealed:  # the matrix has what is done to sealed ones
         wrong += tampered(good, large, disk, max(wanted.sizes), wanted.memory)
     found = [{"size": one.size, **one.facts} for one in boots]
-    (scenario.BUILD / "large.json").write_text(json.dumps(found, indent=1) + "\n")
+    name = "large-sealed.json" if wanted.sealed else "large.json"
+    (scenario.BUILD / name).write_text(json.dumps(found, indent=1) + "\n")
     print(_table(boots))
     for line in wrong:
         print(f"WRONG {line}")

@@ -222,10 +222,12 @@ def boot(
             machine.kill()
 
 
-def store_disk(store: Path, disk: Path, extra: Path | None = None) -> Path:
+def store_disk(
+    store: Path, disk: Path, extra: Path | None = None, *, sealable: bool = False
+) -> Path:
     """An ext4 image labelled `pkgs` that holds a store, and `extra` as its directory `tests`.
 
-    Made without mounting; no root is needed for it.
+    Made without mounting; no root is needed for it. `sealable`: files in it can have fs-verity.
     """
     with tempfile.TemporaryDirectory(dir=disk.parent) as directory:
         tree = Path(directory) / "tree"
@@ -240,7 +242,8 @@ def store_disk(store: Path, disk: Path, extra: Path | None = None) -> Path:
         with aside.open("wb") as file:
             file.truncate(size)
         subprocess.run(
-            ["mkfs.ext4", "-q", "-L", "pkgs", "-d", str(tree), "-E", "root_owner=0:0", str(aside)],
+            ["mkfs.ext4", "-q", "-L", "pkgs", "-d", str(tree), "-E", "root_owner=0:0",
+             *(["-O", "verity", "-b", "4096"] if sealable else []), str(aside)],
             check=True, env={**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"},
         )  # fmt: skip
         aside.rename(disk)

@@ -12,6 +12,7 @@ import cellkinds
 import cells
 import machine
 import pytest
+import roots
 import scenario
 import tiny
 from cellkinds import Cell
@@ -30,23 +31,27 @@ def good() -> tiny.Tiny:
 
 
 def run_cells(
-    good: tiny.Tiny, work: Path, wanted: list[Cell], files: cellkinds.Files, name: str = "matrix"
-) -> list[Any]:
-    """What the guest found for each cell."""
+    good: tiny.Tiny, work: Path, wanted: list[Cell], files: cellkinds.Files, name: str = "matrix",
+    *, sealed: bool = False, qemu: machine.Qemu = machine.QEMU,
+) -> list[Any]:  # fmt: skip
+    """What the guest found for each cell; `sealed`: the packages are sealed with fs-verity."""
     root = work / "root"
     place = root / "cells"
     place.mkdir(parents=True)
     files.directory.rename(place / "files")
     guest = Path(__file__).parent / "guest"
     shutil.copy(guest / "run_cells.py", place / "run.py")
-    shutil.copy(guest / "edits.py", place)
-    document = {"cells": [cell._asdict() for cell in wanted], "good": cells.good_files(good)}
+    for module in ("edits.py", "medium.py"):
+        shutil.copy(guest / module, place)
+    document = {"cells": [cell._asdict() for cell in wanted], "good": cells.good_files(good),
+                "sealed": sealed}  # fmt: skip
     (place / "cells.json").write_text(json.dumps(document))
     extra = tiny.archive(root, work / "extra.img")
     initrd = tiny.appended(good.initrd, extra, work / "initrd.img")
-    disk = machine.store_disk(good.store, work / "disk.img")
+    disk = machine.store_disk(good.store, work / "disk.img", sealable=sealed)
     log = scenario.BUILD / f"{name}.console"
-    with machine.boot(good.kernel, initrd, "tiny.cells quiet", disk, log, memory=1536) as running:
+    with machine.boot(good.kernel, initrd, "tiny.cells quiet", disk, log, memory=1536,
+                      processors=1 if sealed else 2, qemu=qemu) as running:  # fmt: skip
         running.wait_for(r"CELLS-DONE|CELLS-BROKEN.*", 1800)
         said = running.console
     assert "CELLS-DONE" in said, said[-800:]
@@ -152,4 +157,23 @@ def test_no_damage_boots_a_wrong_byte(good: tiny.Tiny, tmp_path: Path) -> None:
         if (short := shortfalls(cell, found))
     }
     write_table(matrix, results, wrong)
+    assert wrong == {}
+
+
+def test_no_damage_of_a_sealed_package_boots_a_wrong_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{erofs_utils.tools(scenario.CACHE)}:{os.environ['PATH']}")
+    good = tiny.make(package.EROFS, roots.kernel("trixie"))
+    matrix = cells.sealed_cells(good)
+    results = run_cells(good, tmp_path, matrix, cellkinds.Files(tmp_path / "files"), "sealed",
+                        sealed=True, qemu=roots.newer_qemu())  # fmt: skip
+    # Three packages are sealed whatever is damaged; where nothing is, all four are.
+    assert results[0]["report"]["by_file"] == 4
+    wrong = {
+        cell.name: short
+        for cell, found in zip(matrix, results, strict=True)
+        if (short := shortfalls(cell, found))
+    }
+    write_table(matrix, results, wrong, "matrix-sealed")
     assert wrong == {}

@@ -43,6 +43,11 @@ if $bb grep -q tiny.cells /proc/cmdline; then
     $bb poweroff -f
 fi
 $bb mount -t ext4 -o ro /dev/vda /sysroot
+if $bb grep -q tiny.seal /proc/cmdline; then
+    $bb mount -o remount,rw /sysroot
+    /usr/bin/python3 -I -S -E -B /seal.py
+    $bb mount -o remount,ro /sysroot
+fi
 $bb grep -q tiny.writable /proc/cmdline && $bb mount -o remount,rw /sysroot
 export PATH=/bin
 if /bin/sh /usr/lib/bootunion/bootunion-run; then
@@ -54,15 +59,29 @@ echo TINY: the agent came back without a root
 $bb poweroff -f
 """
 
+# What `bootunion seal` does, which an initramfs has no use for but here.
+_SEAL = """\
+import sys
+sys.path.append("/usr/lib/bootunion/agent")
+from bootunion.host import sealing
+import os
+place = "/sysroot/packages"
+images = [name for name in os.listdir(place) if name.endswith(".erofs")]
+print("SEALED", sum(sealing.seal(f"{place}/{name}") for name in images), "of", len(images))
+"""
+
 _ROOT_INIT = f"""\
 #!/bin/sh
 export PATH=/usr/bin
-mount -t proc proc /proc; mount -t devtmpfs dev /dev
+mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
 word() {{ grep -q "$1" /proc/cmdline; }}
 echo "BOOTED generation=$(cat /usr/share/generation) extra=$(cat /usr/share/extra 2>&1)"
 if word tiny.report; then
     by=$(grep -o '"overlay_layers_by": "[a-z]*"' /run/bootunion/boot.json | grep -o '[a-z]*"$')
     echo "REPORT layers=${{by%%\\"}} kernel=$(cat /proc/sys/kernel/osrelease)"
+    echo "FILES $(grep -o '"by_file": [0-9]*' /run/bootunion/boot.json)"
+    echo "DEVICES loop=$(ls -d /sys/block/loop*/loop 2> /dev/null | grep -c .)" \
+        "dm=$(ls -d /sys/block/dm-* 2> /dev/null | grep -c .)"
     echo "UNION $(grep -o '"union": "[a-z]*"' /run/bootunion/boot.json)"
 fi
 if word tiny.good; then
@@ -72,6 +91,12 @@ from bootunion.host import marking
 print("MARKED", marking.mark_good("/pkgs")[1])'
 fi
 word tiny.ballast && {{ cat /usr/share/ballast > /dev/null; echo "READ ended with $?"; }}
+if word tiny.container; then
+    mount -t tmpfs tmpfs /tmp
+    mkdir /tmp/upper /tmp/work /tmp/root
+    mount -t overlay -o lowerdir=/,upperdir=/tmp/upper,workdir=/tmp/work overlay /tmp/root
+    echo "CONTAINER generation=$(cat /tmp/root/usr/share/generation)"
+fi
 word tiny.hang && sleep 1000
 word tiny.reboot && reboot -f
 sync
@@ -79,8 +104,8 @@ printf '\\{SUCCESS:03o}' | dd of=/dev/port bs=1 seek={EXIT_PORT} conv=notrunc 2>
 poweroff -f
 """
 
-_APPLETS = ("cat", "echo", "dd", "dmesg", "grep", "ls", "mount", "poweroff", "printf", "reboot",
-            "sh", "sleep", "sync", "umount")  # fmt: skip
+_APPLETS = ("cat", "echo", "dd", "dmesg", "grep", "ls", "mkdir", "mount", "poweroff", "printf",
+            "reboot", "sh", "sleep", "sync", "umount")  # fmt: skip
 
 
 class Tiny(NamedTuple):
@@ -133,17 +158,19 @@ def kernel_tree() -> tuple[Path, str]:
 def unpacked(vmlinuz: Path) -> bytes:
     """The ELF image in a vmlinuz: QEMU starts it by PVH, seconds sooner than it unpacks itself."""
     data = vmlinuz.read_bytes()
-    start = data.index(b"\xfd7zXZ\0")
+    start = data.find(b"\xfd7zXZ\0")
+    if start < 0:
+        return data  # compressed otherwise: it unpacks itself
     return lzma.LZMADecompressor().decompress(data[start:])
 
 
-def make(image_format: str = package.SQUASHFS) -> Tiny:
+def make(image_format: str = package.SQUASHFS, kernel: tuple[Path, str] | None = None) -> Tiny:
     """Kernel, initramfs, keys and a store with two good generations; cached by their inputs.
 
     Another `image_format` than squashfs needs its program in PATH; with erofs-uncompressed each
-    list has an index.
+    list has an index. `kernel` is another one than Debian 12's: its tree and its release.
     """
-    tree, release = kernel_tree()
+    tree, release = kernel or kernel_tree()
     kind = "" if image_format == package.SQUASHFS else f"-{image_format}"
     tiny = Tiny(scenario.CACHE / f"tiny-{scenario.inputs_digest()}-{release}{kind}", image_format)
     if (tiny.directory / "complete").exists():
@@ -294,6 +321,11 @@ def _initrd(tiny: Tiny, tree: Path, release: str, closure: Path) -> None:
     (root / "init").write_text(_INITRAMFS_INIT)
     (root / "init").chmod(0o755)
     shutil.copytree(tiny.keys / "trust", root / "etc/bootunion/trust")
+    (root / "seal.py").write_text(_SEAL)
+    host = root / "usr/lib/bootunion/agent/bootunion/host"
+    host.mkdir()
+    for module in ("__init__.py", "sealing.py"):
+        shutil.copy(scenario.TOP / "bootunion/host" / module, host)
     install_modules(tree, release, root / "modules", MODULES)
     archive(root, tiny.initrd)
 
@@ -302,8 +334,13 @@ def install_modules(tree: Path, release: str, target: Path, names: Iterable[str]
     """Kernel modules and what they need, and the file `order` that says how to load them."""
     order = modules(tree, release, names)
     for file in order:
-        shutil.copy(file, target)
-    (target / "order").write_text("".join(f"{file.name}\n" for file in order))
+        # busybox loads no compressed ones.
+        if file.suffix == ".xz":
+            (target / file.stem).write_bytes(lzma.decompress(file.read_bytes()))
+        else:
+            shutil.copy(file, target)
+    names = (file.name.removesuffix(".xz") for file in order)
+    (target / "order").write_text("".join(f"{name}\n" for name in names))
 
 
 def modules(tree: Path, release: str, names: Iterable[str]) -> list[Path]:

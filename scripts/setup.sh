@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-packages="bash-completion chromium cpio cryptsetup-bin dpkg-dev e2fsprogs faketime fdisk fish gcc groff-base kmod
+packages="bash-completion chromium cpio cryptsetup-bin dpkg-dev e2fsprogs faketime fdisk fish fsverity gcc groff-base kmod
 libudev1 mandoc mmdebstrap python3 python3-cryptography python3-pyudev python3-venv qemu-system-x86 shellcheck squashfs-tools
 squashfuse systemd udev util-linux zsh zstd"
 # Either of its packages will do, and they exclude each other.

@@ -67,7 +67,7 @@ def plan(layers: Sequence[Value], contests: Sequence[Value], **more: Any) -> Val
         },
         "union": {"paths": 15 * count, "types": {"file": 12 * count, "directory": 3 * count},
                   "digest": "5b" * 32, "matches_list": True, "strategy": "layers",
-            "why": "", "index": None},
+            "why": "", "index": None, "by_file": 0},
         "diff": None, **more,
     }  # fmt: skip
 

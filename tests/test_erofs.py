@@ -3,6 +3,7 @@
 import copy
 import os
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,13 +16,13 @@ from test_run import room as room  # noqa: PLC0414 - a fixture
 from test_squashfs import REFUSED, nasty
 
 from bootunion.errors import BootunionError
-from bootunion.host import importer, packaging, reproducible, signing
+from bootunion.host import erofs, importer, packaging, reproducible, signing
 from bootunion.host.members import Member
 from bootunion.host.packaging import Description
 from bootunion.host.signing import Signer
 from bootunion.host.store import Store
 from bootunion.manifest import Manifest
-from bootunion.package import EROFS, SQUASHFS
+from bootunion.package import EROFS, EROFS_UNCOMPRESSED, EROFS_ZSTD, SQUASHFS
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting an image needs root")
 
@@ -39,11 +40,13 @@ def tools(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def package(
-    store: Store, signer: Signer, members: Iterator[Member] | list[Member], **more: object
-) -> Manifest:
+    store: Store, signer: Signer, members: Iterator[Member] | list[Member],
+    image_format: str = EROFS, **more: object,
+) -> Manifest:  # fmt: skip
     about = Description("p", "1", "all")
     return packaging.write_package(
-        store, members, about, None, signer, image_format=EROFS, **more,  # type: ignore[arg-type]
+        store, members, about, None, signer, image_format=image_format,
+        **more,  # type: ignore[arg-type]
     )  # fmt: skip
 
 
@@ -139,9 +142,15 @@ def test_what_an_image_cannot_or_must_not_hold_is_refused(
     assert not list(store.packages.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("image_format", "suites"),
+    # zstd's bytes are those of one version of zstd, as with squashfs.
+    [(EROFS, ("trixie", "sid", "trixie")), (EROFS_ZSTD, ("trixie", "trixie"))],
+)
 def test_every_version_and_number_of_threads_makes_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: Path
-) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: Path, image_format: str,
+    suites: tuple[str, ...],
+) -> None:  # fmt: skip
     noise = os.urandom(200_001)
 
     def members() -> Iterator[Member]:
@@ -149,32 +158,39 @@ def test_every_version_and_number_of_threads_makes_the_same_bytes(
             yield (info, file) if info.name != "noise" else member("noise", noise)
 
     hashes, before = set(), os.environ["PATH"]
-    for number, suite in enumerate(("trixie", "sid", "trixie")):
+    for number, suite in enumerate(suites):
         monkeypatch.setenv("PATH", before)
         erofstools.put_first(monkeypatch, erofstools.directory(suite))
         monkeypatch.setenv("SOURCE_DATE_EPOCH", f"{number}")
         for processors in (1, 3):
             store = Store(tmp_path / f"{number}-{processors}").create()
-            made = package(store, Signer(keys / "package.key"), members(), processors=processors)
+            made = package(
+                store, Signer(keys / "package.key"), members(), image_format, processors=processors
+            )
             hashes.add(made.image.root_hash)
+            assert erofs.made_as(store.packages / made.file_name) == image_format
+        time.sleep(1.1)  # the clock, too, is not to be seen in it
     assert len(hashes) == 1
 
 
 @needs_root
+@pytest.mark.parametrize("image_format", [EROFS, EROFS_ZSTD, EROFS_UNCOMPRESSED])
 def test_a_deb_is_one_package_of_each_format(
-    tools: None, tmp_path: Path, store: Store, signer: Signer, keys: Path, debs: dict[str, Path]
-) -> None:
+    tools: None, tmp_path: Path, store: Store, signer: Signer, keys: Path, debs: dict[str, Path],
+    image_format: str,
+) -> None:  # fmt: skip
     names = ("sudo", "perl-base", "ca-certificates", "cmake-data", "coreutils")
     files = [debs[name] for name in names]
     one = importer.import_debs(files, store, signer, lambda _: None)
     known = importer.known_manifests(store, signing.read_trust(keys / "trust"))
     other = importer.import_debs(
-        files, store, signer, lambda _: None, known=known, image_format=EROFS
+        files, store, signer, lambda _: None, known=known, image_format=image_format
     )
-    for squashfs, erofs in zip(one, other, strict=True):
-        assert (squashfs.image.format, erofs.image.format) == (SQUASHFS, EROFS)
-        assert squashfs.contents == erofs.contents
-        with mounted(store.packages / erofs.file_name, tmp_path / "m") as root:
+    for squashfs, made in zip(one, other, strict=True):
+        assert (squashfs.image.format, made.image.format) == (SQUASHFS, EROFS)
+        assert erofs.made_as(store.packages / made.file_name) == image_format
+        assert squashfs.contents == made.contents
+        with mounted(store.packages / made.file_name, tmp_path / "m") as root:
             assert tree(root) == listed(store, squashfs)
 
 

@@ -1,5 +1,6 @@
 """The agent's files for an initramfs, and the options by which an initramfs starts it."""
 
+import ast
 import os
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from bootunion.initrd import agent
 from bootunion.initrd.boot import Inputs
 
 PYTHON = Path("/usr/bin/python3")
+
+TOP = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +64,40 @@ def test_a_mistyped_option_starts_nothing(words: list[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         agent._parse(words)
     assert stopped.value.code == 2
+
+
+def lazily(path: Path) -> set[str]:
+    """Every module that a module names in an import, but for what type checkers alone see."""
+    found: set[str] = set()
+
+    def look(node: ast.AST) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+                for other in child.orelse:
+                    look(other)
+            elif isinstance(child, ast.Import):
+                found.update(alias.name for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                package = path.relative_to(TOP).parts[:-1]
+                base = package[: len(package) - child.level + 1] if child.level else ()
+                stem = ".".join((*base, *((child.module,) if child.module else ())))
+                found.update((stem, *(f"{stem}.{alias.name}" for alias in child.names)))
+            else:
+                look(child)
+
+    look(ast.parse(path.read_text()))
+    return found
+
+
+def test_what_the_agent_imports_late_is_there_as_well(files: tuple[closure.File, ...]) -> None:
+    """A module that only a refusal needs is missing at no boot but the one that must refuse."""
+    ours = {Path(one.source) for one in files if "/agent/bootunion/" in one.destination}
+    here = {str(one.relative_to(TOP).with_suffix("")).replace("/", ".") for one in ours}
+    assert "bootunion.initrd.boot" in here
+    missing = {
+        (path.name, name)
+        for path in ours
+        for name in lazily(path)
+        if (TOP / name.replace(".", "/")).with_suffix(".py").is_file() and name not in here
+    }
+    assert missing == set()

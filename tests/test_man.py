@@ -19,7 +19,7 @@ from bootunion.systemlist import Layer, Shadowing, SystemList
 MAN = Path(__file__).resolve().parents[1] / "docs/man"
 PAGES = sorted(MAN.iterdir())
 DIGEST = "0" * 64
-IMAGE = Image("squashfs", 4096, 1, 4096, DIGEST, DIGEST)
+IMAGE = Image("erofs", 4096, 1, 4096, DIGEST, DIGEST, fsverity=DIGEST)
 
 
 def documented(page: str, section: str) -> set[str]:

@@ -1,11 +1,14 @@
 """The project's own rules: style, types, shell scripts, and who may import whom."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from bootunion.codes import CODES
 
 TOP = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
@@ -48,13 +51,16 @@ def imports(path: Path) -> set[str]:
     return found
 
 
+_LATER_PYTHON = ("sha256.py", "_sha2")  # Python 3.12 and later
+
+
 def allowed(path: Path, name: str) -> bool:
     top = name.partition(".")[0]
     where = path.relative_to(TOP / "bootunion").parts
     if where[0] not in ("initrd", "helper", "host"):  # the model
         if name.startswith(("bootunion.initrd", "bootunion.helper", "bootunion.host")):
             return False
-        third_party = path.name == "signature.py" and top == "cryptography"
+        third_party = (path.name, top) in (("signature.py", "cryptography"), _LATER_PYTHON)
         return third_party or top in ("bootunion", *sys.stdlib_module_names)
     if where[0] in ("initrd", "helper"):
         above = ("bootunion.host", *(("bootunion.helper",) if where[0] == "initrd" else ()))
@@ -101,3 +107,14 @@ def test_the_agent_does_not_load_what_only_a_plan_needs() -> None:
     names = {path.stem for path in loaded}
     assert {"plan", "systemlist", "executor"} <= names
     assert not {"contents", "decoding", "merge", "comparing", "checks"} & names
+
+
+def test_every_code_that_is_raised_is_in_the_table() -> None:
+    """An error does not look itself: most boots end without loading the table."""
+    top = TOP / "bootunion"
+    where = r"(?:BootunionError\(\s*|code ?= ?|_CODE = )"
+    named = re.compile(where + r'"([a-z][a-z0-9-]+)"')
+    files = (path for path in top.rglob("*.py") if path.parent.name != "checks")
+    found = {code for path in files for code in named.findall(path.read_text())}
+    assert len(found) > 80
+    assert found - set(CODES) == set()

@@ -3,13 +3,19 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from bootunion.errors import BootunionError
+from bootunion.host import start
 from bootunion.host.projects import pipconfig, pylock, requirements, settings, uvlock
-from bootunion.host.projects.wanted import Read
+from bootunion.host.projects.wanted import Read, Wanted
 
 A, B = "a" * 64, "b" * 64
 MARKERS = {
@@ -360,3 +366,67 @@ def test_a_configuration_that_pip_could_not_read_is_refused(tmp_path: Path) -> N
     with pytest.raises(BootunionError) as caught:
         pipconfig.read(environment)
     assert caught.value.code == "environment-invalid"
+
+
+NAMED = st.from_regex(r"\A[A-Za-z0-9._-]{1,8} ?== ?[0-9ab.rc!+*postdev-]{1,10}\Z")
+
+
+@given(
+    NAMED | st.sampled_from(["a==1", "A_b.-c==1.0rc1", "a == 2.0.post1", "a==1.dev0", "a==1.0.*"])
+)
+def test_a_pinned_line_is_read_as_packaging_reads_it(text: str) -> None:
+    """`packaging` is not asked for what nearly every line of a lock file is."""
+    found = requirements._PINNED.match(text)
+    if found is None:
+        return
+    one = Requirement(text)
+    assert (one.extras, one.marker, one.url) == (set(), None, None)
+    (pin,) = one.specifier
+    assert (pin.operator, pin.version) == ("==", found["version"])
+    assert one.name == found["name"]
+    (wanted,) = _read_line(f"{text} --hash=sha256:{'a' * 64}")
+    assert wanted.name == canonicalize_name(one.name)
+
+
+def _read_line(line: str) -> tuple[Wanted, ...]:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "requirements.txt"
+        path.write_text(f"{line}\n")
+        return requirements.read(path, {}, {}).wanted
+
+
+def test_most_lines_of_the_examples_are_pinned_plainly() -> None:
+    text = (Path(__file__).parents[1] / "examples/python-project/requirements.txt").read_text()
+    lines = [line.split(" --hash")[0].rstrip(" \\") for line in text.splitlines() if "==" in line]
+    assert len(lines) > 15
+    assert all(requirements._PINNED.match(one) for one in lines)
+
+
+@pytest.mark.parametrize(
+    ("words", "plain"),
+    [
+        (["run", "--project", ".", "--", "true"], True),
+        (["run", "--project", ".", "--", "true", "--", "x"], True),
+        (["run", "--project", ".", "--"], False),
+        (["run", "--project", "/nowhere", "--", "true"], False),
+        (["run", "--project", __file__, "--", "true"], False),
+        (["run", "--project", ".", "--pure", "--", "true"], False),
+        (["run", "--pure", "--project", ".", "--", "true"], False),
+        (["shell", "--project", ".", "--", "true"], False),
+        (["run", "--help"], False),
+    ],
+    ids=str,
+)
+def test_which_words_need_no_click(words: list[str], plain: bool) -> None:
+    project, command = start._plain_project(words)
+    assert bool(command) is plain
+    if plain:
+        assert (project, list(command)) == (words[2], words[4:])
+
+
+@pytest.mark.parametrize("name", ["BOOTUNION_STORE", "BOOTUNION_TRUST", "BOOTUNION_SOURCES"])
+def test_a_variable_that_stands_for_an_option_is_heeded(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "/elsewhere")
+    assert start._plain_project(["run", "--project", ".", "--", "true"]) == ("", ())

@@ -14,25 +14,37 @@ from bootunion.initrd.executor import Executor
 from bootunion.initrd.store import Store as Reader
 from bootunion.systemlist import EIO, Layer, SystemList
 
+from . import sealing
 from .running import Running
 
 _CORRUPTED = "C"  # verity's status when it met a bad block; "V" when it did not
 
 
-def devices(machine: Running) -> tuple[dict[int, str], list[Layer]]:
+def devices(machine: Running, store: Path) -> tuple[dict[int, str], list[Layer]]:
     """The device of each layer, and the layers in which dm-verity met a bad block.
 
     Each is looked up by the uuid that the agent gave it, and must be one dm-verity target with the
-    parameters of the signed list. Raises BootunionError device-mismatch, privilege-missing.
+    parameters of the signed list. A layer has none that is mounted as a sealed file: it is "" then,
+    and the file must have the digest of the signed list. Raises BootunionError device-mismatch,
+    privilege-missing.
     """
     found, corrupted = {}, []
     with _control() as control:
         for position, layer in enumerate(machine.packages):
+            if is_sealed(store, layer):
+                found[position] = ""
+                continue
             path, state = _device(control, machine.system, layer)
             found[position] = path
             if state.startswith(_CORRUPTED):
                 corrupted.append(layer)
     return found, corrupted
+
+
+def is_sealed(store: Path, layer: Layer) -> bool:
+    """Whether the package's file has the fs-verity digest that the signed list states."""
+    file, wanted = store / "packages" / layer.file_name, layer.image.fsverity
+    return bool(wanted) and sealing.sealed(file) == wanted
 
 
 @contextlib.contextmanager
@@ -85,7 +97,8 @@ def united(
         for position, device in devices_of.items():
             executor.use(position, device)
         layers = machine.system._replace(layers=machine.layers)
-        executor.execute(plan.for_running(layers, str(workspace)))
+        files = [position for position, device in devices_of.items() if not device]
+        executor.execute(plan.for_running(layers, str(workspace), files))
         tree = mount.clone_path(str(root))
         try:
             bare = workspace / "bare"

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import importlib
-import signal
 import sys
 
 import click
 
 from bootunion import __version__
-from bootunion.codes import EXIT_INTERRUPTED
-from bootunion.errors import BootunionError
 
-from . import interrupts
+from . import frame
 
 _EPILOG = """Exit statuses: 0 done, 1 something outside failed, 2 wrong words, 3 wrong input,
 4 not trusted, 5 would not boot, 130 interrupted."""
@@ -43,6 +38,7 @@ _COMMANDS = {
     "mark-good": "machine",
     "check-root": "running",
     "drift": "running",
+    "seal": "sealing",
     "boot-report": "reports",
     "install-hooks": "hooks",
     "completion": "shells",
@@ -81,45 +77,14 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; a refusal is one sentence and its own exit status."""
-    # A program started in the background by a shell has SIGINT ignored on purpose.
-    heeded = (one for one in interrupts.SIGNALS if signal.getsignal(one) is not signal.SIG_IGN)
-    interrupts.catch(_interrupted, tuple(heeded))
+    sys.exit(frame.run(_work))
+
+
+def _work() -> object:
     try:
-        status = cli.main(prog_name="bootunion", standalone_mode=False)
-    except BootunionError as error:
-        status = _refused(error)
+        return cli.main(prog_name="bootunion", standalone_mode=False)
     except click.ClickException as error:
         error.show()
-        status = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        print("bootunion: interrupted; nothing half-written is left", file=sys.stderr)
-        status = EXIT_INTERRUPTED
-    except BrokenPipeError:
-        with contextlib.suppress(OSError):
-            sys.stdout.close()
-        status = 0
-    except OSError as error:
-        status = _refused(_from_system(error))
-    sys.exit(status if isinstance(status, int) else 0)
-
-
-def _interrupted(*_: object) -> None:
-    # Clearing away must not be interrupted again; it is short.
-    for number in interrupts.SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
-def _from_system(error: OSError) -> BootunionError:
-    """A system call's error, met where no code of its own fits."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    subject = str(error.filename) if error.filename is not None else ""
-    text = error.strerror or str(error)
-    return BootunionError("disk-full" if full else "io-failed", text, subject=subject)
-
-
-def _refused(error: BootunionError) -> int:
-    from . import console  # noqa: PLC0415 - what goes well needs none of it
-
-    console.refusal(error)
-    return error.status
+        return error.exit_code
+    except click.Abort:
+        raise KeyboardInterrupt from None

@@ -55,8 +55,8 @@ os._exit(status)
 # Runs in the target interpreter. `pyudev.Context()` opens libudev; the signature is RFC 8032's
 # first test vector, so that what only a verification loads is there, too.
 _IMPORTS = """
-import bootunion.initrd.agent, bootunion.initrd.device, bootunion.signature
-import encodings.ascii, encodings.latin_1
+import bootunion.codes, bootunion.initrd.agent, bootunion.initrd.device, bootunion.signature
+import encodings.ascii, encodings.latin_1, hashlib, json
 pyudev = bootunion.initrd.device.load_pyudev()
 pyudev.Context(); pyudev.Monitor.from_netlink(pyudev.Context())
 key = bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")

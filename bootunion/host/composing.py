@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bootunion import contents, dsse, merge, plan, systemlist, trust
+from bootunion import contents, dsse, merge, package, plan, systemlist, trust
 from bootunion.errors import BootunionError
 from bootunion.manifest import Manifest
 from bootunion.merge import Namespace
@@ -36,6 +36,7 @@ from .store import Store
 from .systemyaml import System
 
 _MODULES = "usr/lib/modules/"
+_ZSTD_KERNEL = (6, 10)  # fs/erofs/Kconfig, EROFS_FS_ZIP_ZSTD
 
 
 class Workshop(NamedTuple):
@@ -65,6 +66,7 @@ def compose(system: System, shop: Workshop, progress: Progress) -> SystemList:
     layers = tuple(_layer(one, system) for one in manifests)
     draft = system.as_list(shop.store.next_generation(system.name), created, layers)
     below = merge.merge(shop.store.entries(one) for one in manifests)
+    _check_kernel(system, kernel_release(below))
     # Before the scripts, which take longest; what they hide of packages needs no approval.
     approving.check(system.approve, below, [one.name for one in manifests])
     extra = _generated(system, shop, draft, below, progress)
@@ -85,6 +87,13 @@ def compose(system: System, shop: Workshop, progress: Progress) -> SystemList:
         finished = finished._replace(index_layer=index)
     _publish(finished, shop)
     return finished
+
+
+def _check_kernel(system: System, release: str) -> None:
+    newest = system.format == package.EROFS_ZSTD
+    if newest and release and not plan.is_at_least(release, _ZSTD_KERNEL):
+        text = f"the list is for kernel {release}, and {system.format} needs Linux 6.10 or later"
+        raise BootunionError("kernel-too-old", text, subject=system.name)
 
 
 def _download(system: System, shop: Workshop, progress: Progress) -> Sequence[Path]:

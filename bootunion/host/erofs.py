@@ -5,7 +5,8 @@ and 1.9.4 (unstable), each held by a test in tests/test_erofs.py:
 
 - the root directory is taken from the tar's own "./" entry, with its mode, owner and time;
 - with the options in `reproducible` both versions write the same bytes, whatever the number of
-  threads; with `fragments` 1.8.6 writes other bytes from run to run;
+  threads; with `fragments` 1.8.6 writes the time of its run into the image, and at least one file
+  of sudo's package with other bytes;
 - a file's attributes have to fit in 32 KiB together: of more 1.8.6 makes an error of the disk and
   1.9.4 an image that the kernel takes for damaged (EUCLEAN). `members` refuses them.
 """
@@ -13,11 +14,13 @@ and 1.9.4 (unstable), each held by a test in tests/test_erofs.py:
 from __future__ import annotations
 
 import functools
+import struct
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
+from bootunion import package
 from bootunion.errors import BootunionError
 
 from . import reproducible, run
@@ -25,20 +28,22 @@ from . import reproducible, run
 _SUPERBLOCK = 1024
 _FEATURES = 80
 _LZ4_0PADDING = 1
+_COMPR_CFGS = 2
+_ZSTD = 1 << 3  # Z_EROFS_COMPRESSION_ZSTD is 3
 _NEEDED = (b"--tar=", b"--mkfs-time", b"--workers")
 
 
 def pack(
-    image: Path, feed: Callable[[IO[bytes]], None], *, what: str, processors: int = 0,
-    compressed: bool = True,
+    image: Path, feed: Callable[[IO[bytes]], None], *, what: str, how: Sequence[str],
+    processors: int = 0,
 ) -> None:  # fmt: skip
     """Write `image` from the tar that `feed` writes to the file it is given.
 
-    `processors` bounds mkfs.erofs's threads (0: all). Not `compressed`, each file lies in whole
-    blocks, one behind the other, as an index needs it. Raises BootunionError program-failed,
-    program-missing (also for one that cannot read a tar) or disk-full, and whatever `feed` raises.
+    `how` is one of `reproducible`'s EROFS_LZ4, EROFS_ZSTD and EROFS_PLAIN; in the last, each file
+    lies in whole blocks, one behind the other, as an index needs it. `processors` bounds
+    mkfs.erofs's threads (0: all). Raises BootunionError program-failed, program-missing (also for
+    one that cannot read a tar) or disk-full, and whatever `feed` raises.
     """
-    how = reproducible.EROFS_COMPRESSION if compressed else reproducible.EROFS_PLAIN
     argv = ["mkfs.erofs", "--tar=f", *reproducible.EROFS_OPTIONS, *how, "--quiet"]
     if processors:
         argv.append(f"--workers={processors}")
@@ -69,11 +74,14 @@ def _root_entry() -> bytes:
     return root.tobuf(tarfile.USTAR_FORMAT)
 
 
-def is_compressed(image: Path) -> bool:
-    """Whether an EROFS image was made with compression: it then has a bit for the compressor.
+def made_as(image: Path) -> str:
+    """The one of `package.IMAGE_FORMATS` that an EROFS image was made as.
 
-    The feature_incompat field of the superblock (fs/erofs/erofs_fs.h): LZ4_0PADDING is bit 0.
+    By feature_incompat and available_compr_algs of the superblock (fs/erofs/erofs_fs.h).
     """
     with image.open("rb") as file:
         file.seek(_SUPERBLOCK + _FEATURES)
-        return bool(int.from_bytes(file.read(4), "little") & _LZ4_0PADDING)
+        features, algorithms = struct.unpack("<IH", file.read(6))
+    if features & _COMPR_CFGS and algorithms & _ZSTD:
+        return package.EROFS_ZSTD
+    return package.EROFS if features & _LZ4_0PADDING else package.EROFS_UNCOMPRESSED

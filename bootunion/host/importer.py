@@ -84,8 +84,7 @@ def is_in_format(store: Store, one: Manifest, image_format: str) -> bool:
         return False
     if one.image.format != package.EROFS:
         return True
-    plain = not erofs.is_compressed(store.packages / one.file_name)
-    return plain == (image_format == package.EROFS_UNCOMPRESSED)
+    return erofs.made_as(store.packages / one.file_name) == image_format
 
 
 def _size(file: Path) -> int:

@@ -14,9 +14,9 @@ from bootunion import manifest, package, verity
 from bootunion.contents import Entry
 from bootunion.errors import BootunionError
 from bootunion.manifest import Contents, Manifest, Source
-from bootunion.package import EROFS, EROFS_UNCOMPRESSED, SQUASHFS, Image
+from bootunion.package import EROFS, EROFS_UNCOMPRESSED, EROFS_ZSTD, SQUASHFS, Image
 
-from . import erofs, reproducible, squashfs
+from . import erofs, reproducible, sealing, squashfs
 from .members import Member, Recorder, closing
 from .store import Store, pack_contents
 
@@ -26,8 +26,9 @@ Sign = Callable[[bytes, str], bytes]
 _CHUNK = 1 << 20
 _PACK: dict[str, Callable[..., None]] = {
     SQUASHFS: squashfs.pack,
-    EROFS: erofs.pack,
-    EROFS_UNCOMPRESSED: functools.partial(erofs.pack, compressed=False),
+    EROFS: functools.partial(erofs.pack, how=reproducible.EROFS_LZ4),
+    EROFS_ZSTD: functools.partial(erofs.pack, how=reproducible.EROFS_ZSTD),
+    EROFS_UNCOMPRESSED: functools.partial(erofs.pack, how=reproducible.EROFS_PLAIN),
 }
 
 
@@ -160,10 +161,14 @@ def append_tree(image: Path, image_format: str = SQUASHFS) -> Image:
         file.write(padding)
         file.write(verity.pack_superblock(salt, tree.data_blocks))
         file.write(tree.blocks)
-    return Image(
+    made = Image(
         image_format, verity.file_size(tree.data_blocks), tree.data_blocks,
         verity.hash_offset(tree.data_blocks), tree.salt, tree.root_hash,
     )  # fmt: skip
+    if image_format == EROFS:
+        # The kernel mounts an EROFS from the file, when fs-verity vouches for it.
+        made = made._replace(fsverity=sealing.digest(read_chunks(image), made.size))
+    return made
 
 
 def check_image(path: Path, image: Image, *, subject: str) -> None:

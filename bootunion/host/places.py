@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+STORE = Path("/pkgs")
 TRUST = Path("/etc/bootunion/trust")
 # The initramfs is gone on a running machine; the agent left the anchor that it booted with.
 BOOTED_TRUST = Path("/run/bootunion/trust")

@@ -46,6 +46,7 @@ def as_json(
             "digest": digest,
             "matches_list": digest == system.namespace,
             "strategy": plan.union(system), "why": found.why, "index": _index(found),
+            "by_file": found.by_file,
         },
         "diff": difference,
     }  # fmt: skip

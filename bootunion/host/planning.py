@@ -101,6 +101,11 @@ class Preview(NamedTuple):
         return f"the list has no index; {count} of the {systemlist.MAX_LAYERS} layers of an overlay"
 
     @property
+    def by_file(self) -> int:
+        """How many packages are mounted without devices, where their files are sealed."""
+        return sum(isinstance(one, operations.BindFile) for one in self.steps)
+
+    @property
     def digest(self) -> str:
         """The merged namespace's digest, "" while a layer's root hash is not known."""
         identities = [row.layer.image.root_hash for row in self.rows]
@@ -192,7 +197,9 @@ def preview(
     return Preview(
         system, signers, source, rows, merged,
         checks.check(system, merged, manifests, composed=source != SYSTEM_YAML),
-        refusals(system, kernel), plan.for_boot(system, plan.Places()), index,
+        refusals(system, kernel),
+        plan.for_boot(system, plan.Places(), by_file=plan.mounts_files(kernel or system.kernel)),
+        index,
     )  # fmt: skip
 
 

@@ -119,6 +119,9 @@ def _show_facts(found: Preview) -> None:
               f"{console.human_size(costs.download_bytes)} to download")  # fmt: skip
     print(f"union    {len(found.merged.paths)} paths{_union(found)}")
     print(f"united   {plan.union(system)}: {found.why}{_index(found)}")
+    if found.by_file:
+        print(f"files    {found.by_file} packages without devices, where they are sealed with "
+              "fs-verity (bootunion seal)")  # fmt: skip
     print(f"kernel   {system.kernel or 'any'} ({system.architecture})")
     if found.signers:
         print(f"signed   by {', '.join(signer[:16] for signer in found.signers)}")

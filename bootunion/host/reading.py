@@ -30,7 +30,7 @@ def read_list(
 def read_manifest(store: Store, trusted: trust.Trust, layer: Layer) -> Manifest:
     """The manifest of a layer, checked against its signature and the list."""
     described = signed_manifest(store, trusted, layer.stem)
-    if described.image != layer.image:
+    if not described.image.agrees(layer.image):
         text = "the manifest and the list differ about the image"
         raise BootunionError("manifest-mismatch", text, subject=layer.stem)
     return described

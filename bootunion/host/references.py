@@ -19,8 +19,8 @@ HELP = "LIST, LIST@GENERATION, `running` (what this machine booted) or a list's 
 def is_stored(text: str) -> bool:
     """Whether a text is LIST or LIST@GENERATION: a list of a store."""
     name, at, generation = text.partition("@")
-    numbered = systemlist.GENERATION.match(generation) is not None
-    return systemlist.LIST_NAME.match(name) is not None and numbered == bool(at)
+    numbered = systemlist.GENERATION.match(generation)
+    return systemlist.LIST_NAME.match(name) and numbered == bool(at)
 
 
 class Found(NamedTuple):
@@ -42,9 +42,9 @@ def find(reference: str, store: Store, trusted: trust.Trust) -> Found:
     if "/" in reference or reference.endswith(".json"):
         return _from_file(Path(reference), trusted)
     name, at, number = reference.partition("@")
-    if systemlist.LIST_NAME.match(name) is None:
+    if not systemlist.LIST_NAME.match(name):
         raise BootunionError("name-invalid", f"{name!r} is not the name of a list")
-    if at and systemlist.GENERATION.match(number) is None:
+    if at and not systemlist.GENERATION.match(number):
         raise BootunionError("name-invalid", f"{number!r} is not the number of a generation")
     return Found(*reading.read_list(store, trusted, name, int(number or 0)), True)
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import stat
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from bootunion import dsse, signature, trust
@@ -16,13 +14,12 @@ from bootunion.dsse import Envelope, Signature
 from bootunion.errors import BootunionError
 from bootunion.initrd.store import Store as Reader
 
-from . import bounded, run
+from . import bounded
 from .store import sync_directory, write_atomic
 
 _MAX_KEY = 1 << 16
 
 
-@dataclass(frozen=True)
 class Signer:
     """Signs with a private key file, or with `command` for the public key file `key`.
 
@@ -31,13 +28,12 @@ class Signer:
     is one small script away.
     """
 
-    key: Path
-    command: str = ""
-
-    def __post_init__(self) -> None:
+    def __init__(self, key: Path, command: str = "") -> None:
+        self.key = key
+        self.command = command
         # Here and not where the key is read: importing reads it in many processes.
-        if not self.command:
-            _warn_if_open(self.key)
+        if not command:
+            _warn_if_open(key)
 
     def sign(self, message: bytes) -> Signature:
         """The signature over `message`. Raises BootunionError key-invalid, program-failed."""
@@ -46,6 +42,10 @@ class Signer:
             public, value = signature.sign(pem, message, subject=str(self.key))
             return Signature(signature.key_id(public), value)
         public = signature.public_from_pem(pem.decode(errors="replace"), subject=str(self.key))
+        import shlex  # noqa: PLC0415 - for who signs with a program of their own
+
+        from . import run  # noqa: PLC0415
+
         argv = shlex.split(self.command)
         value = run.run(argv, input=message, what="signing").stdout
         if not signature.verifies(public, value, message):
@@ -63,6 +63,8 @@ def _warn_if_open(key: Path) -> None:
     with contextlib.suppress(OSError):
         mode = stat.S_IMODE(key.stat().st_mode)
         if mode & 0o077:
+            import shlex  # noqa: PLC0415
+
             text = f"{key} is open to others (mode {mode:04o}); chmod 600 {shlex.quote(str(key))}"
             print(f"bootunion: warning: {text}", file=sys.stderr)
 

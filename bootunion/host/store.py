@@ -15,12 +15,8 @@ import errno
 import fcntl
 import hashlib
 import os
-import secrets
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
-
-import zstandard
 
 from bootunion import contents, decoding, dsse, manifest, package, systemlist
 from bootunion.contents import Entry
@@ -29,7 +25,7 @@ from bootunion.initrd.store import Store as Reader
 from bootunion.manifest import Manifest
 from bootunion.systemlist import Layer
 
-from . import reproducible
+from . import reproducible, sealing
 
 _ASIDE = ".new-"
 _MAX_CONTENTS_TEXT = 1 << 30
@@ -79,7 +75,7 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
 
 def _aside(directory: Path) -> Path:
     """A name that nobody has: known before there is a file of it, so that it can be removed."""
-    return directory / f"{_ASIDE}{secrets.token_hex(16)}"
+    return directory / f"{_ASIDE}{os.urandom(16).hex()}"
 
 
 @contextlib.contextmanager
@@ -104,6 +100,8 @@ def _remove(path: Path) -> None:
 
 def _remove_once(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
+        import shutil  # noqa: PLC0415 - seldom, and it brings five kinds of archives
+
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
@@ -165,6 +163,8 @@ class Store:
                 os.fsync(fd)
             finally:
                 os.close(fd)
+            if described.image.fsverity:
+                sealing.seal(image)
             image.rename(final)
             sync_directory(self.packages)
             write_atomic(manifest_file, envelope)
@@ -238,6 +238,8 @@ class Store:
 
 def pack_contents(entries: list[Entry]) -> bytes:
     """A contents file: compressed JSON lines, the same bytes for the same entries."""
+    import zstandard  # noqa: PLC0415 - who opens packages only needs no contents
+
     compressor = zstandard.ZstdCompressor(level=reproducible.ZSTD_LEVEL, threads=0)
     return compressor.compress(contents.encode(entries))
 
@@ -249,6 +251,8 @@ def unpack_contents(data: bytes, described: Manifest) -> list[Entry]:
     if (len(data), hashlib.sha256(data).hexdigest()) != expected:
         text = "differs from what the signed manifest says"
         raise BootunionError("contents-mismatch", text, subject=name)
+    import zstandard  # noqa: PLC0415
+
     try:
         text_size = zstandard.frame_content_size(data)
         if not 0 <= text_size <= _MAX_CONTENTS_TEXT:

@@ -133,7 +133,7 @@ class _Reader:
         for key in _REQUIRED:
             if key not in values:
                 raise self._wrong(f"the key `{key}` is missing")
-        if systemlist.LIST_NAME.match(values["name"]) is None:
+        if not systemlist.LIST_NAME.match(values["name"]):
             raise self._wrong(f"`name`: {values['name']!r} is not the name of a list")
         for key in ("suites", "packages", "commands", "optional"):
             for item in values.get(key, ()):
@@ -167,7 +167,7 @@ class _Reader:
         if values.get("tries", 0) > systemlist.MAX_TRIES:
             raise self._wrong(f"`tries` is above {systemlist.MAX_TRIES}")
         for unit in values.get("good-when", ()):
-            if not isinstance(unit, str) or systemlist.UNIT.match(unit) is None:
+            if not isinstance(unit, str) or not systemlist.is_unit(unit):
                 raise self._wrong(f"`good-when` holds {unit!r}, which is not a systemd unit")
 
     def _check_union(self, values: dict[str, Any]) -> None:

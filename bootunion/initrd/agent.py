@@ -7,17 +7,17 @@ well on a fake root in a test. It ends with 0 when the root is assembled or nobo
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
 import sys
 import time
 
 from bootunion import cmdline
 from bootunion.errors import BootunionError
+from bootunion.native import INT, c_function
 
 from .boot import Inputs, boot
 from .report import Report
+from .scopes import suppress
 
 TYPE_CHECKING = False  # see `values`
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _give_up(
     # Whoever could not count its reboots must not reboot.
     careful = cmdline.HALT if settings.on_failure == cmdline.REBOOT else settings.on_failure
     action = str(report.facts.setdefault("action", careful))
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         report.save("refused")
     _clear(inputs.sysroot)
     if action in _REBOOT and not inputs.keep_running:
@@ -72,7 +72,7 @@ def _give_up(
         os.sync()
         # The console's last words are still in a slow serial line's buffer.
         time.sleep(1)
-        ctypes.CDLL(None).reboot(ctypes.c_int(_REBOOT[action]))
+        c_function("reboot", INT)(_REBOOT[action])
     return 1
 
 
@@ -80,7 +80,7 @@ def _clear(sysroot: str) -> None:
     """Whatever comes next, leave nothing at the sysroot that could be switched to."""
     from . import mount  # noqa: PLC0415
 
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         while os.path.ismount(sysroot):
             mount.unmount(sysroot, mount.MNT_DETACH)
 

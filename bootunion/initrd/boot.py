@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 
@@ -13,9 +12,11 @@ from bootunion.state import State
 from bootunion.systemlist import SystemList
 from bootunion.values import NamedTuple
 
+from . import descriptors
 from . import state as keeping
 from .executor import Executor
 from .report import Report
+from .scopes import Stack, suppress
 from .state import Keeper
 from .store import Store
 
@@ -52,7 +53,7 @@ def boot(inputs: Inputs, settings: cmdline.Settings, report: Report) -> None:
     then nothing that was made is left.
     """
     machine = plan.Machine(os.uname().machine, os.uname().release)
-    with contextlib.ExitStack() as stack:
+    with Stack() as stack:
         place = inputs.sysroot
         if settings.store:
             place = f"{inputs.run}/bootunion/store"
@@ -63,11 +64,24 @@ def boot(inputs: Inputs, settings: cmdline.Settings, report: Report) -> None:
             raise BootunionError("store-missing", text, subject=place)
         store = stack.enter_context(Store(place, settings.directory))
         keeper = Keeper(store, settings.list_name)
-        _choose(_Boot(inputs, settings, report, store, keeper, machine))
+        this = _Boot(inputs, settings, report, store, keeper, machine)
+        # Making a file system writable, or read-only again, can take longer than all that is
+        # written: once for everything that comes before the first root is made.
+        writing = Stack()
+        stack.callback(_stop_writing, writing)
+        with suppress(OSError):
+            writing.enter_context(keeping.writable(store))
+        _choose(this, writing)
 
 
-def _choose(this: _Boot) -> None:
-    """Boot the first candidate that can be booted."""
+def _stop_writing(writing: Stack) -> None:
+    # A store that stays writable is no reason to refuse what is in it.
+    with suppress(OSError):
+        writing.close()
+
+
+def _choose(this: _Boot, writing: Stack) -> None:
+    """Boot the first candidate that can be booted; the store is writable until `writing` ends."""
     memory = _recall(this)
     refused: list[BootunionError] = []
     try:
@@ -87,6 +101,7 @@ def _choose(this: _Boot) -> None:
             if counting:
                 memory = memory.count_try(candidate.generation)
                 counting = _count(this, memory)
+            _stop_writing(writing)
             _assemble(this, system, candidate)
             return
         except BootunionError as refusal:
@@ -148,7 +163,7 @@ def _believe(this: _Boot, memory: State) -> trust.Trust:
 def _show_anchor(this: _Boot, anchor: bytes) -> None:
     """Leave the anchor for the running system, which does not see the initramfs."""
     directory = f"{this.inputs.run}/bootunion/trust"
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         os.makedirs(directory, exist_ok=True)
         with open(f"{directory}/{trust.FILE_NAME}", "wb") as file:
             file.write(anchor)
@@ -156,7 +171,7 @@ def _show_anchor(this: _Boot, anchor: bytes) -> None:
 
 def _count(this: _Boot, memory: State) -> bool:
     """Write the state, and the report as far as it is, before anything is tried."""
-    with this.report.step("count-try"), contextlib.suppress(OSError), keeping.writable(this.store):
+    with this.report.step("count-try"), suppress(OSError), keeping.writable(this.store):
         if this.keeper.save(memory):
             this.report.copy_to(this.store, "trying")
             return True
@@ -228,15 +243,7 @@ def _assemble(this: _Boot, system: SystemList, candidate: Candidate) -> None:
         system = system._replace(corruption=systemlist.EIO)
     # The steps tell layers by position; after the report's first copy, which names would only grow.
     report.facts["layers"] = [layer.name for layer in system.packages]
-    try:
-        executor = _execute(this, system)
-    except BootunionError as error:
-        if error.code != "index-unsupported" or len(system.layers) > systemlist.MAX_LAYERS:
-            raise
-        # The same packages, the same namespace: only slower. The plan says so beforehand.
-        report.warn(error)
-        system = system._replace(index_layer=None)
-        executor = _execute(this, system)
+    executor = _execute_somehow(this, system)
     for left_out in executor.left_out.values():
         report.warn(left_out)
     took = (time.monotonic_ns() - start) // 1_000_000
@@ -244,11 +251,35 @@ def _assemble(this: _Boot, system: SystemList, candidate: Candidate) -> None:
     report.say(f"assembled the root of {present} packages in {took} ms")
 
 
-def _execute(this: _Boot, system: SystemList) -> Executor:
+def _execute_somehow(this: _Boot, system: SystemList) -> Executor:
+    """Carry out the plan; what the kernel cannot do of it is done in the way before.
+
+    It is the same packages and the same namespace, verified as well: only slower. The plan says so
+    beforehand.
+    """
+    by_file = plan.mounts_files(this.machine.kernel)
+    while True:
+        try:
+            return _execute(this, system, by_file)
+        except BootunionError as error:
+            if by_file and error.code == "file-mount-unsupported":
+                by_file = False
+            elif error.code == "index-unsupported" and len(system.layers) <= systemlist.MAX_LAYERS:
+                system = system._replace(index_layer=None)
+            else:
+                raise
+            this.report.warn(error)
+
+
+def _execute(this: _Boot, system: SystemList, by_file: bool) -> Executor:
     report = this.report
+    if by_file and system.index_layer:
+        descriptors.allow(len(system.packages))
     with Executor(this.store, report.steps.append) as executor:
-        executor.execute(plan.for_boot(system, plan.Places(this.inputs.sysroot, this.inputs.run)))
+        places = plan.Places(this.inputs.sysroot, this.inputs.run)
+        executor.execute(plan.for_boot(system, places, by_file=by_file))
         report.facts["union"] = plan.union(system)
+        report.facts["by_file"] = executor.by_file
         report.facts["overlay_layers_by"] = executor.interface
         report.leave_out(system.layers[index].stem for index in executor.left_out)
     return executor
@@ -274,7 +305,7 @@ def _nothing_left(this: _Boot, memory: State, refused: list[BootunionError]) -> 
     return error
 
 
-def _mount_store(settings: cmdline.Settings, place: str, stack: contextlib.ExitStack) -> None:
+def _mount_store(settings: cmdline.Settings, place: str, stack: Stack) -> None:
     # pyudev is imported only by machines that wait for a device.
     from . import device, mount  # noqa: PLC0415
 

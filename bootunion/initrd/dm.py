@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import _thread
-import contextlib
 import errno
 import fcntl
 import os
 import struct
 
 from bootunion.values import NamedTuple
+
+from .scopes import suppress
 
 TYPE_CHECKING = False  # see `values`
 if TYPE_CHECKING:
@@ -31,12 +32,11 @@ _STATUS_TABLE = 1 << 4
 _BUFFER_FULL = 1 << 8
 _DEFERRED_REMOVE = 1 << 17
 
-# version[3], data_size, data_start, target_count, open_count, flags, event_nr, padding, dev,
-# name, uuid, data.
+# version[3] (4.0.0), data_size, data_start, target_count, open_count, flags, event_nr, padding,
+# dev, name, uuid, data.
 _HEADER = struct.Struct("<3I II I i I I I Q 128s 129s 7s")
 # sector_start, length, status, next, target_type
 _TARGET = struct.Struct("<QQiI16s")
-_VERSION = (4, 0, 0)
 _SECTOR = 512
 _ANSWER = 1 << 16  # bytes: a verity table with its salt and root hash has about 250
 _LISTED = struct.Struct("<QI")  # struct dm_name_list: device number, offset of the next one
@@ -66,11 +66,13 @@ class Control:
     def _call(self, number: int, name: str, *, uuid: str = "", flags: int = 0, data: bytes = b"",
               targets: int = 0) -> bytearray:  # fmt: skip
         size = _HEADER.size + len(data)
-        header = _HEADER.pack(
-            *_VERSION, size, _HEADER.size, targets, 0, flags, 0, 0, 0,
+        buffer = bytearray(size)
+        _HEADER.pack_into(
+            buffer, 0, 4, 0, 0, size, _HEADER.size, targets, 0, flags, 0, 0, 0,
             name.encode(), uuid.encode(), b"",
         )  # fmt: skip
-        buffer = bytearray(header + data)
+        if data:
+            buffer[_HEADER.size :] = data
         try:
             fcntl.ioctl(self._fd, _IOCTL | number, buffer)
         except OSError as error:
@@ -136,7 +138,7 @@ class Control:
 
     def remove_unused(self, name: str) -> None:
         """Take a device away that nobody has open, and leave any other as it is."""
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             self._call(_REMOVE, name)
 
     def remove(self, name: str) -> None:
@@ -162,9 +164,9 @@ def remove_all(names: Sequence[str]) -> None:
 
 def _remove_some(names: Sequence[str], done: _thread.LockType) -> None:
     try:
-        with contextlib.suppress(OSError), Control() as control:
+        with suppress(OSError), Control() as control:
             for name in names:
-                with contextlib.suppress(OSError):
+                with suppress(OSError):
                     control.remove(name)
     finally:
         done.release()

@@ -5,22 +5,23 @@ Whatever was made is taken away again, in reverse order, unless every operation 
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
 
 from bootunion import operations as op
 from bootunion import verity
 from bootunion.errors import BootunionError
 from bootunion.values import NamedTuple
 
-from . import dm, loop, mount, openat2
+from . import dm, fsverity, loop, mount
+from .layers import Layers
+from .scopes import Stack, suppress
 from .store import Store
 
 TYPE_CHECKING = False  # see `values`
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
     from typing import ClassVar
 
 # Overlay features that would let attributes inside a layer send reads elsewhere are off. With xino
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _SAFE = {"metacopy": "off", "redirect_dir": "nofollow", "index": "off", "xino": "on"}
 # What a kernel says that has no EROFS, or one that takes a single device (before Linux 5.16).
 _NOT_KNOWN = (errno.EINVAL, errno.ENODEV, errno.EOPNOTSUPP)
+# What a sealed file does without.
+_OF_DEVICES = (op.AttachLoop, op.CreateVerity)
 _STORE_ATTRIBUTES = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV | mount.MOUNT_ATTR_NOEXEC
 _UPPER_ATTRIBUTES = _STORE_ATTRIBUTES | mount.MOUNT_ATTR_RDONLY
 
@@ -46,6 +49,7 @@ class Executor:
     """Carries out operations over stores. A context manager: leaving it by an exception undoes.
 
     `interface` is how the layers reached overlayfs: "descriptor" (Linux 6.15 and later) or "path".
+    `by_file` counts the packages that are mounted as sealed files, without a block device;
     `left_out` has the optional layers that could not be had, by position, and why.
     """
 
@@ -56,18 +60,19 @@ class Executor:
     ) -> None:
         self._stores = (stores,) if isinstance(stores, Store) else tuple(stores)
         self._record = record or (lambda _step: None)
-        self._undo = contextlib.ExitStack()
-        self._close = contextlib.ExitStack()
+        self._undo = Stack()
+        self._close = Stack()
         self._devices: dict[int, str] = {}
         self._loops: dict[int, int] = {}
-        self._mounts: dict[int, int] = {}
-        self._attached: set[int] = set()
+        self._files: dict[int, int] = {}
+        self._layers = Layers()
         self._verity: dict[int, str] = {}
         # Opened once, not once for each layer.
         self._loop: loop.Control | None = None
         self._control: dm.Control | None = None
         self._workspace = ""
         self.interface = ""
+        self.by_file = 0
         self.left_out: dict[int, BootunionError] = {}
 
     def __enter__(self) -> Executor:
@@ -76,8 +81,10 @@ class Executor:
     def __exit__(self, kind: object, *_: object) -> None:
         # Descriptors go first: they hold what is about to be unmounted and removed.
         self._close.close()
-        for device in self._loops.values():
-            os.close(device)
+        self._layers.close()
+        for held in (*self._loops.values(), *self._files.values()):
+            os.close(held)
+        self._files.clear()
         if kind is None:
             self._undo.pop_all()
         self._undo.close()
@@ -90,29 +97,33 @@ class Executor:
         """Carry out `operations` in order.
 
         Raises BootunionError: the store's refusals, kernel-call, verity-io where a package's file
-        system does not come up through dm-verity, or index-unsupported.
+        system does not come up through dm-verity, index-unsupported or file-mount-unsupported.
         """
         for operation in operations:
             layer = getattr(operation, "layer", None)
             if layer in self.left_out:
                 continue
+            if layer in self._files and isinstance(operation, _OF_DEVICES):
+                continue
             start = time.monotonic_ns()
             try:
-                self._carry_out(operation)
+                self.actions[type(operation)](self, operation)
+            except OSError as error:
+                self._refused(operation, layer, _kernel_refusal(operation, error))
             except BootunionError as error:
-                if layer is None or not getattr(operation, "optional", False):
-                    raise
-                self._leave_out(layer, error)
+                self._refused(operation, layer, error)
             self._record(Step(op.step_name(operation), layer, start, time.monotonic_ns()))
 
-    def _carry_out(self, operation: op.Operation) -> None:
-        try:
-            self.actions[type(operation)](self, operation)
-        except OSError as error:
-            raise _kernel_refusal(operation, error) from error
-
-    def _leave_out(self, layer: int, error: BootunionError) -> None:
+    def _refused(self, operation: op.Operation, layer: int | None, error: BootunionError) -> None:
+        """Go without an optional layer; anything else is raised."""
+        if layer is None or not getattr(operation, "optional", False):
+            raise error
+        # What the kernel cannot do for any package is no reason to go without one.
+        if error.code == "file-mount-unsupported":
+            raise error
         self.left_out[layer] = error
+        if layer in self._files:
+            os.close(self._files.pop(layer))
         if layer in self._verity:
             dm.remove_all((self._verity.pop(layer),))
 
@@ -122,7 +133,26 @@ class Executor:
         self._undo.callback(_quietly, mount.unmount, todo.path, mount.MNT_DETACH)
         # A mount whose parent is shared cannot be moved, and systemd shares everything.
         mount.mount("", todo.path, "", mount.MS_PRIVATE)
-        self._workspace = todo.path
+        self._workspace = self._layers.workspace = todo.path
+
+    def _bind_file(self, todo: op.BindFile) -> None:
+        file, size = self._stores[todo.store].open("packages", todo.file)
+        bound = False
+        try:
+            bound = size == todo.size and fsverity.measure(file) == todo.digest
+        finally:
+            if not bound:
+                os.close(file)
+        if bound:
+            # The kernel opens what this names: the file whose digest was compared, and no other.
+            self._devices[todo.layer] = f"/proc/self/fd/{file}"
+            self._files[todo.layer] = file
+
+    def _release_files(self) -> None:
+        # The mount holds them from here on.
+        self.by_file += len(self._files)
+        while self._files:
+            os.close(self._files.popitem()[1])
 
     def _attach_loop(self, todo: op.AttachLoop) -> None:
         image, size = self._stores[todo.store].open("packages", todo.file)
@@ -169,12 +199,9 @@ class Executor:
         return self._control
 
     def _mount_image(self, todo: op.MountImage) -> None:
-        with mount.FileSystemContext(todo.format) as context:
-            context.flag("ro")
-            context.string("source", self._devices[todo.layer])
-            tree = context.mount(mount.MOUNT_ATTR_RDONLY)
-        self._close.callback(os.close, tree)
-        self._mounts[todo.layer] = tree
+        self._layers.keep(todo.layer, mount.image(todo.format, self._devices[todo.layer]))
+        if self._files:
+            self._release_files()
 
     def _mount_index(self, todo: op.MountIndex) -> None:
         with mount.FileSystemContext(todo.format) as context:
@@ -184,8 +211,8 @@ class Executor:
             for layer in range(todo.layers):
                 context.string("device", self._devices[layer])
             tree = context.mount(mount.MOUNT_ATTR_RDONLY)
-        self._close.callback(os.close, tree)
-        self._mounts[todo.layer] = tree
+        self._layers.keep(todo.layer, tree)
+        self._release_files()
 
     def _mount_tmpfs(self, todo: op.MountTmpfs) -> None:
         os.makedirs(todo.path, exist_ok=True)
@@ -202,109 +229,21 @@ class Executor:
             for name in ("upper", "work"):
                 os.makedirs(f"{todo.upper}/{name}", mode=0o755, exist_ok=True)
             options.update(upperdir=f"{todo.upper}/upper", workdir=f"{todo.upper}/work")
-        elif len(lower) == 1:
+        if len(lower) == 1 and not todo.upper:
             # Overlayfs refuses to unite one (fs/overlayfs/super.c, ovl_fill_super).
-            self._show_one(*lower[0], todo.path)
-            return
-        self.interface = "descriptor"
-        if not self._overlay_by_descriptor(todo, lower, options):
-            self.interface = "path"
-            self._overlay_by_path(todo, lower, options)
+            self._layers.show(*lower[0], todo.path)
+        else:
+            self.interface = self._layers.unite(
+                lower, todo.path, options, writable=bool(todo.upper)
+            )
         self._undo.callback(_quietly, mount.unmount, todo.path, mount.MNT_DETACH)
 
     def _present(self, todo: op.MountOverlay) -> list[tuple[int, str]]:
         present = [one for one in todo.lower if one[0] not in self.left_out]
         if todo.sparse:
-            present = [one for one in present if self._has(*one)]
+            present = [one for one in present if self._layers.has(*one)]
         # The directory by itself is there already.
         return present if len(present) > 1 or not todo.below else []
-
-    def _has(self, layer: int, directory: str) -> bool:
-        try:
-            os.close(self._layer_root(layer, directory))
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        return True
-
-    def _show_one(self, layer: int, root: str, path: str) -> None:
-        directory = self._layer_root(layer, root)
-        try:
-            tree = mount.clone_tree(directory, path)
-        except OSError as error:
-            if error.errno != errno.EINVAL:
-                raise
-            # Before Linux 6.15 only what is in a mount table can be cloned.
-            self._attach_layer(layer)
-            tree = mount.clone_tree(directory, path)
-        finally:
-            os.close(directory)
-        try:
-            mount.attach(tree, path)
-        finally:
-            os.close(tree)
-        self._undo.callback(_quietly, mount.unmount, path, mount.MNT_DETACH)
-
-    def _attach_layer(self, layer: int) -> None:
-        """Put a layer in the workspace's mount table; it goes with the workspace."""
-        if layer not in self._attached:
-            place = f"{self._workspace}/layers/{layer}"
-            os.makedirs(place)
-            mount.attach(self._mounts[layer], place)
-            self._attached.add(layer)
-
-    def _overlay_by_descriptor(
-        self, todo: op.MountOverlay, lower: list[tuple[int, str]], options: dict[str, str]
-    ) -> bool:
-        # Layers by descriptor: Linux 6.13; layers that are detached mounts: 6.15. There is no
-        # way to know but to try, and an older kernel says EINVAL at the first layer.
-        with mount.FileSystemContext("overlay") as context, contextlib.ExitStack() as opened:
-            try:
-                for layer, root in lower:
-                    directory = self._layer_root(layer, root)
-                    opened.callback(os.close, directory)
-                    context.descriptor("lowerdir+", directory)
-            except OSError as error:
-                if error.errno in (errno.EINVAL, errno.EBADF, errno.EOPNOTSUPP):
-                    return False
-                raise
-            for key, value in options.items():
-                context.string(key, value)
-            if not todo.upper:
-                context.flag("ro")
-            context.string("source", "bootunion")
-            tree = context.mount()
-        try:
-            mount.attach(tree, todo.path)
-        finally:
-            os.close(tree)
-        return True
-
-    def _layer_root(self, layer: int, root: str) -> int:
-        return openat2.beneath(self._mounts[layer], root, os.O_RDONLY | os.O_DIRECTORY)
-
-    def _overlay_by_path(
-        self, todo: op.MountOverlay, lower: list[tuple[int, str]], options: dict[str, str]
-    ) -> None:
-        # mount(2) takes one page of options: short names below the working directory let 500
-        # layers fit (KERNEL: fs/namespace.c, copy_mount_options).
-        layers = f"{self._workspace}/layers"
-        os.makedirs(layers, exist_ok=True)
-        try:
-            before = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except PermissionError:
-            # Who became another user may be where that one may not: there is no way back.
-            before = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        os.chdir(layers)
-        try:
-            for layer, _ in lower:
-                self._attach_layer(layer)
-            places = ":".join(f"{layer}{root.rstrip('/')}" for layer, root in lower)
-            text = ",".join(f"{key}={value}" for key, value in options.items())
-            flags = 0 if todo.upper else mount.MS_RDONLY
-            mount.mount("bootunion", todo.path, "overlay", flags, f"{text},lowerdir={places}")
-        finally:
-            os.fchdir(before)
-            os.close(before)
 
     def _keep_upper(self, todo: op.KeepUpper) -> None:
         os.makedirs(os.path.dirname(todo.path), mode=0o700, exist_ok=True)
@@ -351,6 +290,7 @@ class Executor:
 
 Executor.actions = {
     op.PrepareWorkspace: Executor._prepare_workspace,
+    op.BindFile: Executor._bind_file,
     op.AttachLoop: Executor._attach_loop,
     op.CreateVerity: Executor._create_verity,
     op.MountImage: Executor._mount_image,
@@ -372,7 +312,7 @@ def op_mount_point(path: str) -> str:
 
 def _quietly(action: Callable[..., None], *arguments: object) -> None:
     # Undoing goes on whatever one step of it says: the first error is the one to report.
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         action(*arguments)
 
 
@@ -380,6 +320,8 @@ def _kernel_refusal(operation: op.Operation, error: OSError) -> BootunionError:
     code = "kernel-call"
     if isinstance(operation, op.MountImage | op.MountIndex):
         code = "verity-io"
+        if error.errno == errno.ENOTBLK:
+            code = "file-mount-unsupported"
     if isinstance(operation, op.MountIndex) and error.errno in _NOT_KNOWN:
         code = "index-unsupported"
     subject = getattr(operation, "package", "") or getattr(operation, "file", "")

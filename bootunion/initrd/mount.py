@@ -7,10 +7,22 @@ Each function raises OSError with errno, the path, and what the kernel's fs-cont
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
 import struct
+
+from bootunion.native import (
+    INT,
+    SIZE,
+    TEXT,
+    UINT,
+    ULONG,
+    c_function,
+    get_errno,
+    set_errno,
+    system_call,
+)
+
+from .scopes import suppress
 
 MS_RDONLY = 1
 MS_NOSUID = 2
@@ -50,46 +62,34 @@ _PIVOT_ROOT = {"x86_64": 155, "i686": 217, "armv7l": 218, "ppc64le": 203, "s390x
     os.uname().machine, 41
 )
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.syscall.restype = ctypes.c_long
-# One of its own with its types for what is called four times for each layer: ctypes converts the
-# arguments itself, in half the time.
-_fsconfig = _libc["syscall"]
-_fsconfig.restype = ctypes.c_long
-_fsconfig.argtypes = (
-    ctypes.c_long, ctypes.c_int, ctypes.c_uint, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int,
-)  # fmt: skip
+_mount = c_function("mount", TEXT, TEXT, TEXT, ULONG, TEXT)
+_umount2 = c_function("umount2", TEXT, INT)
+_open_tree = system_call(INT, TEXT, UINT)
+_move_mount = system_call(INT, TEXT, INT, TEXT, UINT)
+_mount_setattr = system_call(INT, TEXT, UINT, TEXT, SIZE)
+_pivot_root = system_call(TEXT, TEXT)
+_fsopen = system_call(TEXT, UINT)
+_fsconfig = system_call(INT, UINT, TEXT, TEXT, INT)
+_fsmount = system_call(INT, UINT, UINT)
 
 
 def _check(result: int, path: str, log: str = "") -> int:
     if result < 0:
-        number = ctypes.get_errno()
+        number = get_errno()
         text = os.strerror(number)
         raise OSError(number, f"{text} ({log})" if log else text, path)
     return result
 
 
-def _call(number: int, path: str, *arguments: object) -> int:
-    return _check(_libc.syscall(ctypes.c_long(number), *arguments), path)
-
-
 def mount(source: str, target: str, fstype: str, flags: int = 0, options: str = "") -> None:
     """mount(2). `options` must fit in one page with its NUL (4,095 bytes)."""
-    _check(
-        _libc.mount(
-            source.encode(),
-            target.encode(),
-            fstype.encode(),
-            ctypes.c_ulong(flags),
-            options.encode() or None,
-        ),
-        target,
-    )
+    data = options.encode() or None
+    _check(_mount(source.encode(), target.encode(), fstype.encode(), flags, data), target)
 
 
 def unmount(target: str, flags: int = 0) -> None:
     """umount2(2)."""
-    _check(_libc.umount2(target.encode(), ctypes.c_int(flags)), target)
+    _check(_umount2(target.encode(), flags), target)
 
 
 # statvfs(3)'s flags of a mount that have to be said again when it is remounted, and mount(2)'s.
@@ -110,7 +110,7 @@ def clone_tree(directory: int, name: str) -> int:
     `name` is for the error's text only.
     """
     flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH
-    return _call(_OPEN_TREE, name, ctypes.c_int(directory), b"", ctypes.c_uint(flags))
+    return _check(_open_tree(_OPEN_TREE, directory, b"", flags), name)
 
 
 def clone_path(path: str, *, recursive: bool = False) -> int:
@@ -121,48 +121,27 @@ def clone_path(path: str, *, recursive: bool = False) -> int:
     flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
     if recursive:
         flags |= AT_RECURSIVE
-    return _call(_OPEN_TREE, path, ctypes.c_int(AT_FDCWD), os.fsencode(path), ctypes.c_uint(flags))
+    return _check(_open_tree(_OPEN_TREE, AT_FDCWD, os.fsencode(path), flags), path)
 
 
 def restrict(tree: int, attributes: int, name: str) -> None:
     """Set attributes (MOUNT_ATTR_…) of a detached mount; `name` is for the error's text only."""
     # struct mount_attr: attributes to set, to clear, propagation, user namespace; 64 bits each.
     wanted = struct.pack("<QQQQ", attributes, 0, 0, 0)
-    _call(
-        _MOUNT_SETATTR,
-        name,
-        ctypes.c_int(tree),
-        b"",
-        ctypes.c_uint(AT_EMPTY_PATH),
-        wanted,
-        ctypes.c_size_t(len(wanted)),
-    )
+    result = _mount_setattr(_MOUNT_SETATTR, tree, b"", AT_EMPTY_PATH, wanted, len(wanted))
+    _check(result, name)
 
 
 def attach(tree: int, target: str) -> None:
     """Put a detached mount at `target`."""
-    _call(
-        _MOVE_MOUNT,
-        target,
-        ctypes.c_int(tree),
-        b"",
-        ctypes.c_int(AT_FDCWD),
-        target.encode(),
-        ctypes.c_uint(MOVE_MOUNT_F_EMPTY_PATH),
-    )
+    flags = MOVE_MOUNT_F_EMPTY_PATH
+    _check(_move_mount(_MOVE_MOUNT, tree, b"", AT_FDCWD, target.encode(), flags), target)
 
 
 def attach_at(tree: int, place: int, name: str) -> None:
     """Put a detached mount at an open directory or file; `name` is for the error's text only."""
-    _call(
-        _MOVE_MOUNT,
-        name,
-        ctypes.c_int(tree),
-        b"",
-        ctypes.c_int(place),
-        b"",
-        ctypes.c_uint(MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH),
-    )
+    flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
+    _check(_move_mount(_MOVE_MOUNT, tree, b"", place, b"", flags), name)
 
 
 def pivot(root: str) -> None:
@@ -172,22 +151,45 @@ def pivot(root: str) -> None:
     (pivot_root(2), "pivot_root(".", ".")").
     """
     os.chdir(root)
-    _call(_PIVOT_ROOT, root, b".", b".")
+    _check(_pivot_root(_PIVOT_ROOT, b".", b"."), root)
     unmount(".", MNT_DETACH)
     os.chdir("/")
 
 
 def move(source: str, target: str) -> None:
     """Move the mount at `source` to `target`. EINVAL when its parent mount is shared."""
-    _call(
-        _MOVE_MOUNT,
-        target,
-        ctypes.c_int(AT_FDCWD),
-        source.encode(),
-        ctypes.c_int(AT_FDCWD),
-        target.encode(),
-        ctypes.c_uint(0),
-    )
+    moved = _move_mount(_MOVE_MOUNT, AT_FDCWD, source.encode(), AT_FDCWD, target.encode(), 0)
+    _check(moved, target)
+
+
+def image(fstype: str, source: str) -> int:
+    """A detached read-only mount of a file system on a device or in a file (descriptor).
+
+    What a FileSystemContext would do, in one go: there may be hundreds.
+    """
+    context = _check(_fsopen(_FSOPEN, fstype.encode(), FSOPEN_CLOEXEC), fstype)
+    try:
+        if (
+            _fsconfig(_FSCONFIG, context, FSCONFIG_SET_FLAG, b"ro", None, 0) < 0
+            or _fsconfig(_FSCONFIG, context, FSCONFIG_SET_STRING, b"source", source.encode(), 0) < 0
+            or _fsconfig(_FSCONFIG, context, FSCONFIG_CMD_CREATE, None, None, 0) < 0
+        ):
+            _check(-1, fstype, _log(context))
+        return _check(_fsmount(_FSMOUNT, context, FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY), fstype)
+    finally:
+        os.close(context)
+
+
+def _log(context: int) -> str:
+    """What the kernel's fs-context log says; errno stays as it is."""
+    number = get_errno()
+    # The kernel hands out one message per read, ENODATA when there is none left.
+    said: list[str] = []
+    with suppress(OSError):
+        while len(said) < 16:
+            said.append(os.read(context, 4096).decode(errors="replace").strip())
+    set_errno(number)
+    return "; ".join(said)
 
 
 class FileSystemContext:
@@ -195,7 +197,7 @@ class FileSystemContext:
 
     def __init__(self, fstype: str) -> None:
         self._name = fstype
-        self._fd = _call(_FSOPEN, fstype, fstype.encode(), ctypes.c_uint(FSOPEN_CLOEXEC))
+        self._fd = _check(_fsopen(_FSOPEN, fstype.encode(), FSOPEN_CLOEXEC), fstype)
 
     def __enter__(self) -> FileSystemContext:
         return self
@@ -206,18 +208,7 @@ class FileSystemContext:
     def _configure(self, command: int, key: bytes | None, value: bytes | None, aux: int) -> None:
         result = _fsconfig(_FSCONFIG, self._fd, command, key, value, aux)
         if result < 0:
-            number = ctypes.get_errno()
-            log = self._log()
-            ctypes.set_errno(number)
-            _check(result, self._name, log)
-
-    def _log(self) -> str:
-        # The kernel hands out one message per read, ENODATA when there is none left.
-        said: list[str] = []
-        with contextlib.suppress(OSError):
-            while len(said) < 16:
-                said.append(os.read(self._fd, 4096).decode(errors="replace").strip())
-        return "; ".join(said)
+            _check(result, self._name, _log(self._fd))
 
     def flag(self, key: str) -> None:
         """Set a flag such as "ro"."""
@@ -234,10 +225,4 @@ class FileSystemContext:
     def mount(self, attributes: int = 0) -> int:
         """Create the superblock and give a detached mount of it (descriptor)."""
         self._configure(FSCONFIG_CMD_CREATE, None, None, 0)
-        return _call(
-            _FSMOUNT,
-            self._name,
-            ctypes.c_int(self._fd),
-            ctypes.c_uint(FSMOUNT_CLOEXEC),
-            ctypes.c_uint(attributes),
-        )
+        return _check(_fsmount(_FSMOUNT, self._fd, FSMOUNT_CLOEXEC, attributes), self._name)

@@ -5,9 +5,10 @@ Constants are from linux/openat2.h.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import struct
+
+from bootunion.native import INT, SIZE, TEXT, get_errno, system_call
 
 _OPENAT2 = 437
 _RESOLVE_NO_MAGICLINKS = 2
@@ -15,8 +16,7 @@ _RESOLVE_NO_SYMLINKS = 4
 _RESOLVE_BENEATH = 8
 _HOW = struct.Struct("<QQQ")  # struct open_how: flags, mode, resolve
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.syscall.restype = ctypes.c_long
+_openat2 = system_call(INT, TEXT, TEXT, SIZE)
 
 
 def beneath(directory: int, path: str, flags: int = os.O_RDONLY) -> int:
@@ -27,11 +27,8 @@ def beneath(directory: int, path: str, flags: int = os.O_RDONLY) -> int:
     resolve = _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS
     how = _HOW.pack(flags | os.O_CLOEXEC, 0, resolve)
     relative = path.strip("/") or "."
-    result: int = _libc.syscall(
-        ctypes.c_long(_OPENAT2), ctypes.c_int(directory), os.fsencode(relative), how,
-        ctypes.c_size_t(len(how)),
-    )  # fmt: skip
+    result = _openat2(_OPENAT2, directory, os.fsencode(relative), how, _HOW.size)
     if result < 0:
-        number = ctypes.get_errno()
+        number = get_errno()
         raise OSError(number, os.strerror(number), path)
     return result

@@ -30,8 +30,7 @@ class ProcessExecutor(Executor):
 
     def give(self, layer: int, tree: int) -> None:
         """Take a detached tree that is there already as the layer's; it is closed at the end."""
-        self._close.callback(os.close, tree)
-        self._mounts[layer] = tree
+        self._layers.keep(layer, tree)
 
     def _share_device(self, todo: op.ShareDevice) -> None:
         for attempt in range(_ATTEMPTS):
@@ -144,7 +143,7 @@ class ProcessExecutor(Executor):
 
     def _use_tree(self, todo: op.UseTree) -> None:
         os.makedirs(todo.path, exist_ok=True)
-        mount.attach(self._mounts[todo.layer], todo.path)
+        self._layers.attach(todo.layer, todo.path)
 
     def _enter_root(self, todo: op.EnterRoot) -> None:
         mount.pivot(todo.path)

@@ -3,19 +3,21 @@ copy in the store's `reports/`."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
 
-from bootunion import __version__
+from bootunion import __version__, json_c
 from bootunion.errors import BootunionError
 
 from . import state
 from .executor import Step
+from .scopes import suppress
 from .store import Store
+
+TYPE_CHECKING = False  # see `values`
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 SCHEMA = 3
 FILE_NAME = "boot.json"
@@ -24,6 +26,22 @@ KEPT_REPORTS = 16
 _ERROR = 3  # KERN_ERR
 _WARNING = 4
 _NOTICE = 5  # KERN_NOTICE
+
+
+class _Recording:
+    """A block that is a step."""
+
+    __slots__ = ("_name", "_start", "_steps")
+
+    def __init__(self, steps: list[Step], name: str) -> None:
+        self._steps, self._name = steps, name
+
+    def __enter__(self) -> None:
+        self._start = time.monotonic_ns()
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self._steps.append(Step(self._name, None, self._start, time.monotonic_ns()))
 
 
 class Report:
@@ -48,12 +66,9 @@ class Report:
         }
         self.steps: list[Step] = []
 
-    @contextlib.contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Record a step of the agent's own, such as reading the list."""
-        start = time.monotonic_ns()
-        yield
-        self.steps.append(Step(name, None, start, time.monotonic_ns()))
+    def step(self, name: str) -> _Recording:
+        """Record a step of the agent's own, such as reading the list, when it succeeds."""
+        return _Recording(self.steps, name)
 
     def say(self, text: str) -> None:
         """A line for people, in the kernel log (which the console shows)."""
@@ -89,7 +104,7 @@ class Report:
     def _log(self, level: int, text: str) -> None:
         # A record of the kernel log is one line of at most about 1,000 bytes.
         line = text.encode(errors="backslashreplace").replace(b"\n", b" ")[:900]
-        with contextlib.suppress(OSError), open(self._kmsg, "wb", buffering=0) as log:
+        with suppress(OSError), open(self._kmsg, "wb", buffering=0) as log:
             log.write(b"<%d>bootunion: %b\n" % (level, line))
 
     def _document(self, result: str) -> str:
@@ -101,7 +116,7 @@ class Report:
             f'"start": {start}, "end": {end}}}'
             for name, layer, start, end in self.steps
         ])  # fmt: skip
-        return f'{json.dumps({**self.facts, **now})[:-1]}, "steps": [{steps}]}}'
+        return f'{json_c.text({**self.facts, **now}, ", ", ": ")[:-1]}, "steps": [{steps}]}}'
 
     def save(self, result: str) -> None:
         """Write `boot.json`; `result` is "assembled" or "refused"."""
@@ -113,7 +128,7 @@ class Report:
 
     def copy_to(self, store: Store, result: str) -> None:
         """Leave a copy in the store for the next boot, when it takes one; the oldest go."""
-        with contextlib.suppress(OSError), state.writable(store):
+        with suppress(OSError), state.writable(store):
             keep_report(store, self.number, self._document(result).encode())
 
 

@@ -8,18 +8,20 @@ The store is hostile: nothing is followed and nothing is created but below its o
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import os
 import stat
-from collections.abc import Iterator
 
 from bootunion import state
 from bootunion.errors import BootunionError
 from bootunion.state import State
 
 from . import mount
+from .scopes import suppress
 from .store import Store
+
+TYPE_CHECKING = False  # see `values`
+if TYPE_CHECKING:
+    pass
 
 DIRECTORY = "state"
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -60,17 +62,22 @@ class Keeper:
         return True
 
 
-@contextlib.contextmanager
-def writable(store: Store) -> Iterator[None]:
-    """Make the store's file system writable for a moment when it is not. Raises OSError."""
-    if not os.fstatvfs(store.fd).f_flag & os.ST_RDONLY:
-        yield
-        return
-    mount.remount(store.name, read_only=False)
-    try:
-        yield
-    finally:
-        mount.remount(store.name, read_only=True)
+class writable:  # noqa: N801 - it is used like a function
+    """Make the store's file system writable for a block when it is not. Raises OSError."""
+
+    __slots__ = ("_store", "_was_read_only")
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __enter__(self) -> None:
+        self._was_read_only = bool(os.fstatvfs(self._store.fd).f_flag & os.ST_RDONLY)
+        if self._was_read_only:
+            mount.remount(self._store.name, read_only=False)
+
+    def __exit__(self, *_: object) -> None:
+        if self._was_read_only:
+            mount.remount(self._store.name, read_only=True)
 
 
 def write(store: Store, directory: str, name: str, data: bytes) -> None:
@@ -78,12 +85,12 @@ def write(store: Store, directory: str, name: str, data: bytes) -> None:
 
     `directory` is one component and is made when it is missing. Raises OSError.
     """
-    with contextlib.suppress(FileExistsError):
+    with suppress(FileExistsError):
         os.mkdir(directory, 0o755, dir_fd=store.fd)
     place = os.open(directory, _OPEN, dir_fd=store.fd)
     aside = f".{name}.new"
     try:
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             os.unlink(aside, dir_fd=place)
         fd = os.open(aside, _NEW, 0o644, dir_fd=place)
         try:
@@ -93,7 +100,7 @@ def write(store: Store, directory: str, name: str, data: bytes) -> None:
                 os.fsync(fd)
             os.rename(aside, name, src_dir_fd=place, dst_dir_fd=place)
         except BaseException:
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 os.unlink(aside, dir_fd=place)
             raise
         os.fsync(place)
@@ -115,7 +122,7 @@ def names(store: Store, *path: str, most: int) -> list[str]:
             os.close(directory)
             directory = inner
         with os.scandir(directory) as entries:
-            for entry in itertools.islice(entries, most):
+            for _, entry in zip(range(most), entries, strict=False):
                 if stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
                     found.append(entry.name)
     except OSError:

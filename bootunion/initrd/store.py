@@ -96,7 +96,7 @@ class Store:
         shown = f"lists/{list_name}/current"
         text = self.read("lists", list_name, "current", limit=_CURRENT_SIZE)
         generation = text.decode("ascii", "replace").strip()
-        if systemlist.GENERATION.match(generation) is None:
+        if not systemlist.GENERATION.match(generation):
             raise BootunionError("list-missing", "names no generation", subject=shown)
         return int(generation)
 

@@ -1,7 +1,7 @@
 """Runs inside the tiny initramfs: the agent against one damaged store after another.
 
-For each cell: the good store below, the cell's edits in a tmpfs above, the agent on it in a process
-of its own; then what it said, which generation stands at the sysroot, and whether every file
+For each cell: the good store with the cell's edits (`medium`), the agent on it in a process of its
+own; then what it said, which generation stands at the sysroot, and whether every file
 there is right or an I/O error. One line of JSON for each on the console.
 """
 
@@ -13,7 +13,8 @@ import sys
 sys.path.append("/usr/lib/bootunion/agent")
 sys.path.append("/cells")
 
-from edits import edit, remove, write
+from edits import remove, write
+from medium import Overlay, Sealed
 
 from bootunion import signature
 from bootunion.initrd import agent, mount
@@ -39,6 +40,8 @@ def run_agent(cell: dict[str, object]) -> int:
                  "/w/kmsg", "--keep-running", "--trust",
                  f"/cells/files/{cell['trust']}" if cell.get("trust") else "/etc/bootunion/trust"]
             )  # fmt: skip
+        except BaseException as error:
+            print("RAISED", repr(error), file=sys.stderr, flush=True)
         finally:
             os._exit(status)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -66,14 +69,13 @@ def left_over() -> list[str]:
                     if os.path.exists(f"/sys/block/{name}/loop/backing_file")]  # fmt: skip
 
 
-def run(cell: dict[str, object], good: dict[str, dict[str, str]]) -> dict[str, object]:
-    for name in ("upper", "work", "sysroot", "run"):
+def run(
+    cell: dict[str, object], good: dict[str, dict[str, str]], medium: Overlay | Sealed
+) -> dict[str, object]:
+    for name in ("sysroot", "run"):
         remove(f"{WORK}/{name}")
         os.makedirs(f"{WORK}/{name}")
-    mount.mount("store", SYSROOT, "overlay", 0,
-                "lowerdir=/base,upperdir=/w/upper,workdir=/w/work,metacopy=off")  # fmt: skip
-    for one in cell["edits"]:  # type: ignore[attr-defined]
-        edit(SYSROOT, *one, files="/cells/files")
+    medium.prepare(cell["edits"])  # type: ignore[arg-type]
     status = run_agent(cell)
     found: dict[str, object] = {"name": cell["name"], "status": status}
     try:
@@ -86,12 +88,13 @@ def run(cell: dict[str, object], good: dict[str, dict[str, str]]) -> dict[str, o
     found["booted"] = booted(marker, found["report"])
     found["store_at_sysroot"] = os.path.exists(f"{SYSROOT}/lists")
     found["files"] = files_right(good[str(found["booted"])]) if found["booted"] else ""
-    found["state"] = read(f"{WORK}/upper/state/tiny.json")
+    found["state"] = read(f"{medium.written}/state/tiny.json")
     found["said"] = read("/w/said")
     # The view of the upper that the agent leaves is a mount of its own.
     for place in (UPPER_VIEW, SYSROOT):
         while os.path.ismount(place):
             mount.unmount(place, mount.MNT_DETACH)
+    medium.release()
     for device in left_over():
         if device.startswith("dm-"):
             settle(device)
@@ -130,13 +133,12 @@ def read(path: str) -> str:
 def main() -> None:
     with open("/cells/cells.json") as file:
         plan = json.load(file)
-    os.makedirs("/base", exist_ok=True)
     os.makedirs(WORK)
-    mount.mount("/dev/vda", "/base", "ext4", mount.MS_RDONLY)
     mount.mount("work", WORK, "tmpfs", 0, "mode=0755")
+    medium = (Sealed if plan["sealed"] else Overlay)(WORK, SYSROOT)
     signature.verifies(bytes(32), bytes(64), b"")  # imports what the children share
     for cell in plan["cells"]:
-        print("CELL", json.dumps(run(cell, plan["good"])), flush=True)
+        print("CELL", json.dumps(run(cell, plan["good"], medium)), flush=True)
     print("CELLS-" + "DONE", len(plan["cells"]), flush=True)
 
 

@@ -108,6 +108,6 @@ def _checked_list(name: str) -> str:
     from bootunion import systemlist
     from bootunion.errors import BootunionError
 
-    if systemlist.LIST_NAME.match(name) is None:
+    if not systemlist.LIST_NAME.match(name):
         raise BootunionError("name-invalid", f"{name!r} is not the name of a list")
     return name

@@ -10,15 +10,14 @@ import click
 
 from bootunion import package, systemlist
 from bootunion.errors import BootunionError
-from bootunion.host.places import BOOTED_TRUST, TRUST, machine_trust
+from bootunion.host.places import BOOTED_TRUST, STORE, TRUST, machine_trust
 
-DEFAULT_STORE = Path("/pkgs")
 DIRECTORY = click.Path(path_type=Path, file_okay=False, readable=False)
 # What cannot be read is refused where it is read, with a code.
 FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 
 store_option = click.option(
-    "--store", "store_path", type=DIRECTORY, default=DEFAULT_STORE, show_default=True,
+    "--store", "store_path", type=DIRECTORY, default=STORE, show_default=True,
     envvar="BOOTUNION_STORE", show_envvar=True, help="Directory of packages and lists.",
 )  # fmt: skip
 trust_option = click.option(
@@ -31,7 +30,7 @@ trust_option = click.option(
 
 def list_names(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
     """The lists of the store that the command's words name, for a shell to complete."""
-    lists = Path(context.params.get("store_path") or DEFAULT_STORE) / "lists"
+    lists = Path(context.params.get("store_path") or STORE) / "lists"
     try:
         return sorted(one.name for one in lists.iterdir() if one.name.startswith(begun))
     except OSError:
@@ -39,7 +38,7 @@ def list_names(context: click.Context, _: click.Parameter, begun: str) -> list[s
 
 
 def _check_list_name(_: click.Context, __: click.Parameter, name: str) -> str:
-    if systemlist.LIST_NAME.match(name) is None:
+    if not systemlist.LIST_NAME.match(name):
         raise BootunionError("name-invalid", f"{name!r} is not the name of a list")
     return name
 

@@ -59,14 +59,14 @@ def check_root(
     wanted = checkroot.Wanted(not metadata_only, tuple(one.strip("/") for one in mounts))
     with console.progress() as reporter:
         machine = _machine(store_path, trust_path, report, reporter)
-        devices, _ = checkroot_layers.devices(machine)
+        devices, _ = checkroot_layers.devices(machine, store_path)
         reporter.stage("walking the root", checkroot.steps(machine))
         seen = checkroot.check(
             machine, of(machine.system), devices, checkroot.Places(store_path), wanted,
             reporter.step,
         )  # fmt: skip
     # Once more: what was met on the way counts, and nothing was replaced meanwhile.
-    _, corrupted = checkroot_layers.devices(machine)
+    _, corrupted = checkroot_layers.devices(machine, store_path)
     seen = checkroot.with_bad_blocks(seen, corrupted)
     if as_json:
         console.show_json(checkroot.as_json(machine, seen, wanted))

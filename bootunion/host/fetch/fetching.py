@@ -99,7 +99,7 @@ def _list(
 
 def _current(source: Source, name: str) -> int:
     text = transfer.read_all(source, f"lists/{name}/current", 32).decode("ascii", "replace").strip()
-    if systemlist.GENERATION.match(text) is None:
+    if not systemlist.GENERATION.match(text):
         raise transfer.WrongBytesError("names no generation as the current one")
     return int(text)
 

@@ -23,7 +23,7 @@ from bootunion.manifest import Manifest
 from bootunion.package import Image
 from bootunion.systemlist import Layer
 
-from .. import reading
+from .. import reading, sealing
 from ..store import Store, refusing_full_disk, unpack_contents
 from .sources import Source, SourceError
 
@@ -59,6 +59,14 @@ def bring(job: Job, count: Count) -> Manifest:
 
     Raises BootunionError source-failed with what each source said, disk-full.
     """
+    described = _bring(job, count)
+    if described.image.fsverity:
+        # Only now: while the part is locked it is open for writing, and cannot be sealed.
+        sealing.seal(job.store.packages / described.file_name)
+    return described
+
+
+def _bring(job: Job, count: Count) -> Manifest:
     stem = job.layer.stem
     with _alone(job.store, job.layer.image.root_hash) as part:
         with contextlib.suppress(BootunionError, FileNotFoundError):
@@ -159,7 +167,7 @@ def _manifest(source: Source, job: Job) -> tuple[Manifest, bytes]:
     with _believing():
         envelope = dsse.decode(data, subject=stem)
         described = reading.open_manifest(envelope, job.trusted, stem)
-    if described.image != job.layer.image:
+    if not described.image.agrees(job.layer.image):
         raise WrongBytesError("has a manifest of another image")
     return described, data
 

@@ -13,7 +13,7 @@ from .tables import Cell, Column, facts, number, plural, table
 from .timeline import milliseconds
 from .value import Value, integer, rows, string
 
-_OPERATIONS = ("attach-loop", "create-verity", "mount-image")
+_OPERATIONS = ("bind-file", "attach-loop", "create-verity", "mount-image")
 
 
 def boot_page(value: Mapping[str, object]) -> str:
@@ -113,20 +113,22 @@ def _totals(report: Value) -> Html:
 
 
 def _layers(layers: Sequence[Sequence[Value]]) -> Html:
+    there = {string(step, "name") for steps in layers for step in steps}
+    names = [name for name in _OPERATIONS if name in there]
     columns = [
         Column("#", number=True), Column("package"), Column("at, ms", number=True),
-        *(Column(f"{name}, ms", number=True) for name in _OPERATIONS),
+        *(Column(f"{name}, ms", number=True) for name in names),
         Column("all, ms", number=True),
     ]  # fmt: skip
     caption = f"Layers, as they were mounted ({len(layers):,})"
-    return table("layers", caption, columns, map(_layer, layers), heading=1)
+    return table("layers", caption, columns, (_layer(one, names) for one in layers), heading=1)
 
 
-def _layer(steps: Sequence[Value]) -> list[Child | Cell]:
+def _layer(steps: Sequence[Value], names: Sequence[str]) -> list[Child | Cell]:
     first = steps[0]
     took = {string(one, "name"): integer(one, "took_us") for one in steps}
     return [
         number(integer(first, "layer")), timeline.layer_name(first),
-        _time(integer(first, "start_us")), *(_time(took.get(name, 0)) for name in _OPERATIONS),
+        _time(integer(first, "start_us")), *(_time(took.get(name, 0)) for name in names),
         _time(sum(took.values())),
     ]  # fmt: skip

@@ -147,9 +147,24 @@ def _costs(plan: Value) -> Html:
             ("digest of the union", string(union, "digest") and tag(
                 "code", string(union, "digest"), class_="hash"
             )),
+            ("united by", _united(union)),
+            ("without devices where sealed", _by_file(union)),
             ("as the list says", None if matches is None else "✓ yes" if matches else "✗ no"),
         )),
     ))  # fmt: skip
+
+
+def _united(union: Value) -> str:
+    """How, in words, and why; "" in a plan that does not say."""
+    index = union.get("index") or {}
+    how = {"index": f"an index of {human_size(integer(index, 'size'))}", "layers": "overlayfs"}
+    found, why = how.get(string(union, "strategy"), ""), string(union, "why")
+    return f"{found}: {why}" if found and why else found
+
+
+def _by_file(union: Value) -> str:
+    count = integer(union, "by_file")
+    return plural(count, "package") if count else ""
 
 
 def _download(cost: Value) -> str:

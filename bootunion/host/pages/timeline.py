@@ -14,7 +14,8 @@ from .value import Value, integer, rows, string
 _OWN_STEP, _OWN_BAR = 19, 12  # pixels
 _LEAST = 0.15  # percent; what is shorter could not be seen
 _KINDS = {
-    "own": "the agent's own step", "attach-loop": "attach the loop device",
+    "own": "the agent's own step", "bind-file": "compare the sealed file's digest",
+    "attach-loop": "attach the loop device",
     "create-verity": "create the verity device", "mount-image": "mount the image",
 }  # fmt: skip
 

@@ -24,7 +24,7 @@ def find(store: Store, trusted: trust.Trust, sha256: str, layout: str) -> Manife
         # Of a wheel's digests, one for each platform, most were never imported: each costs little.
         with open(f"{store.path}/wheels/{sha256}-{layout}", "rb") as file:
             stem = file.read(_MOST).decode("ascii").strip()
-        if package.FILE_NAME.match(stem) is None:
+        if not package.FILE_NAME.match(stem):
             return None
         described = reading.signed_manifest(store, trusted, stem)
         size = (store.packages / described.file_name).stat().st_size

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,20 @@ _SCHEMA = 1
 _MOST = 1 << 20
 
 
+def _which(python: str) -> str | None:
+    if "/" in python and os.path.isfile(python) and os.access(python, os.X_OK):
+        return python
+    import shutil  # noqa: PLC0415 - most are paths
+
+    return shutil.which(python)
+
+
 def ask(python: str, cache: Path) -> Interpreter:
     """As `interpreter.ask`; an answer in `cache` counts while what it depends on is unchanged.
 
     Raises BootunionError python-unfit, program-missing.
     """
-    found = shutil.which(python)
+    found = _which(python)
     if found is None:
         return interpreter.ask(python)  # it says what is wrong
     key = hashlib.sha256(os.fsencode(os.path.abspath(found))).hexdigest()[:32]

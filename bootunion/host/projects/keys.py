@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +29,9 @@ def signer(config: Path) -> Signer:
 
 
 def _make(config: Path) -> None:
+    import shutil  # noqa: PLC0415 - once in a person's life
+    import tempfile  # noqa: PLC0415
+
     with refusing_full_disk(config):
         config.mkdir(parents=True, exist_ok=True, mode=0o700)
         with _alone(config):

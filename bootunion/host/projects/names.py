@@ -7,16 +7,16 @@ interpreter, whatever else comes in PATH.
 from __future__ import annotations
 
 import hashlib
-import tarfile
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from bootunion.manifest import Manifest, Source
 
-from .. import packaging, reproducible
-from ..members import Member
-from ..packaging import Description, Sign
-from ..store import Store
-from ..wheels.interpreter import Interpreter
+if TYPE_CHECKING:
+    from ..members import Member
+    from ..packaging import Sign
+    from ..store import Store
+    from ..wheels.interpreter import Interpreter
 
 NAME = "project-python"
 
@@ -29,12 +29,20 @@ def digest(interpreter: Interpreter) -> str:
 
 def make(store: Store, sign: Sign, interpreter: Interpreter) -> Manifest:
     """Make the package. Raises BootunionError disk-full, program-failed."""
-    about = Description(NAME, interpreter.version, "all", "The names of a project's Python")
+    from .. import packaging  # noqa: PLC0415 - it is made once
+
+    about = packaging.Description(
+        NAME, interpreter.version, "all", "The names of a project's Python"
+    )
     source = Source("generated", "", digest(interpreter))
     return packaging.write_package(store, _members(interpreter), about, source, sign)
 
 
 def _members(interpreter: Interpreter) -> Iterator[Member]:
+    import tarfile  # noqa: PLC0415
+
+    from .. import reproducible  # noqa: PLC0415
+
     layout = interpreter.layout
     major = interpreter.version.partition(".")[0]
     for name in ("python", f"python{major}"):

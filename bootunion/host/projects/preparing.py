@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ from bootunion.systemlist import MAX_LAYERS, Layer
 
 from .. import places, signing
 from ..store import Store
-from ..wheels import interpreter, versions
+from ..wheels import PREFIX, interpreter
 from ..wheels.interpreter import Interpreter
 from . import (
     Prepared,
@@ -25,11 +24,9 @@ from . import (
     keys,
     memory,
     names,
-    pylock,
     remembering,
     requirements,
     settings,
-    uvlock,
 )
 from .settings import Settings
 from .wanted import Read, Sources, Wanted
@@ -83,9 +80,14 @@ def _read(about: Settings, python: Interpreter, environment: Mapping[str, str]) 
     """What the project's file wants, whichever kind it is."""
     name = about.requirements.name
     if name == "uv.lock":
+        from . import uvlock  # noqa: PLC0415 - as the next one: not every project has one
+
         return uvlock.read(about.requirements, python.markers, python.version)
     # PEP 751: pylock.toml, or pylock.NAME.toml.
-    if re.fullmatch(r"pylock(\.[^.]+)?\.toml", name):
+    first, *_, last = parts = name.split(".")
+    if (first, last) == ("pylock", "toml") and len(parts) in (2, 3) and all(parts):
+        from . import pylock  # noqa: PLC0415
+
         return pylock.read(about.requirements, python.markers, python.version)
     return requirements.read(about.requirements, python.markers, environment)
 
@@ -122,16 +124,15 @@ def _cached(
     wanted: Wanted, have: tuple[Store, trust.Trust], python: Interpreter
 ) -> Manifest | None:
     """The package of the best of the wheels that will do, when one of them is in the store."""
-    from ..wheels import describing  # noqa: PLC0415
-
-    ranked = []
     layout = python.layout.digest
-    for sha256 in wanted.hashes:
-        described = cached.find(*have, sha256, layout)
-        if described is not None:
-            rank = describing.rank(describing.parse_name(described.source.file).tags, python)
-            ranked.append((rank, sha256, described))
-    return min(ranked, key=lambda one: one[:2])[2] if ranked else None
+    known = (cached.find(*have, sha256, layout) for sha256 in sorted(wanted.hashes))
+    found = [one for one in known if one is not None]
+    if len(found) < 2:
+        return found[0] if found else None
+    from ..wheels import describing  # noqa: PLC0415 - one wheel of a project is the rule
+
+    ranks = [describing.rank(describing.parse_name(one.source.file).tags, python) for one in found]
+    return found[ranks.index(min(ranks))]
 
 
 def _names(store: Store, trusted: trust.Trust, signer: Signer, python: Interpreter) -> Manifest:
@@ -149,12 +150,12 @@ def _check_complete(about: Settings, read: Read, made: Mapping[str, Manifest]) -
         return
     have = {one.name for one in made.values()}
     lacking = sorted(
-        {(name.removeprefix(versions.PREFIX), one.name)
+        {(name.removeprefix(PREFIX), one.name)
          for one in made.values() for text in one.depends
          if (name := text.partition(" ")[0]) not in have}
     )  # fmt: skip
     if lacking:
-        said = [f"{name} (for {of.removeprefix(versions.PREFIX)})" for name, of in lacking]
+        said = [f"{name} (for {of.removeprefix(PREFIX)})" for name, of in lacking]
         text = f"does not name {', '.join(said[:10])}"
         raise BootunionError("requirements-incomplete", text, subject=str(about.requirements))
 

@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NoReturn
-from urllib.parse import unquote, urljoin, urlsplit
-
-from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
+from typing import TYPE_CHECKING, NoReturn
 
 from bootunion.errors import BootunionError
 
-from ..wheels import describing
 from .wanted import Candidate, Read, Sources, Wanted, invalid
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 _COMMENT = re.compile(r"(^|\s+)#.*$")
 _PLAIN = re.compile(r"[ !#-&(-\[\]-~]*\Z")
+# Of PEP 508 and PEP 440 what nearly every line of a lock file is; `packaging` reads the others.
+_PINNED = re.compile(
+    r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?) *== *"
+    r"(?P<version>[0-9]+(?:\.[0-9]+)*(?:(?:a|b|rc|\.post|\.dev)[0-9]+)?)\Z"
+)
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _MOST_DEEP = 16  # files that name files
@@ -56,7 +57,11 @@ def read(path: Path, markers: Mapping[str, str], environment: Mapping[str, str])
 def _split(text: str) -> list[str]:
     """As shlex.split, which takes milliseconds for a wheel's fifty digests."""
     # Nothing but words of printable ASCII: there are no quotes to heed and no other white space.
-    return text.split() if _PLAIN.match(text) else shlex.split(text)
+    if _PLAIN.match(text):
+        return text.split()
+    import shlex  # noqa: PLC0415
+
+    return shlex.split(text)
 
 
 class _Reader:
@@ -90,7 +95,7 @@ class _Reader:
             self._path = path
             try:
                 self._line(self._filled(line), depth)
-            except (ValueError, InvalidRequirement) as error:
+            except ValueError as error:  # packaging's InvalidRequirement is one
                 self._wrong(f"line {number}: {' '.join(str(error).split())[:300]}")
 
     def _filled(self, line: str) -> str:
@@ -142,13 +147,29 @@ class _Reader:
                 if _SHA256.match(digest.lower()) is None:
                     raise ValueError(f"{digest[:80]!r} is no SHA-256")
                 hashes.add(digest.lower())
+        pinned = _PINNED.match(text)
+        if pinned is not None and hashes:
+            name = re.sub(r"[-_.]+", "-", pinned["name"]).lower()  # PEP 503
+            self.wanted.append(Wanted(name, pinned["version"], frozenset(hashes), everywhere=True))
+        else:
+            self._other_requirement(text, frozenset(hashes))
+
+    def _other_requirement(self, text: str, hashes: frozenset[str]) -> None:
+        """One with a marker, extras or an address, or one that is refused."""
+        # Apart from it, for what it imports takes longer than reading most files.
+        from packaging.markers import (  # noqa: PLC0415
+            UndefinedComparison,
+            UndefinedEnvironmentName,
+        )
+        from packaging.requirements import Requirement  # noqa: PLC0415
+
         one = self._bare(text) or Requirement(text)
         try:
             if one.marker is not None and not one.marker.evaluate(dict(self._markers)):
                 return
         except (UndefinedEnvironmentName, UndefinedComparison) as error:
             raise ValueError(f"the marker of {text}: {error}") from None
-        self.wanted.append(self._wanted(one, frozenset(hashes)))
+        self.wanted.append(self._wanted(one, hashes))
 
     def _bare(self, text: str) -> Requirement | None:
         """A wheel by its address or path, without a name before it."""
@@ -157,12 +178,20 @@ class _Reader:
         packed = place.endswith((".whl", ".tar.gz", ".zip")) or "://" in place
         if not packed or "@ " in place:
             return None
+        from packaging.requirements import Requirement  # noqa: PLC0415
+
+        from ..wheels import describing  # noqa: PLC0415
+
         if "://" not in place:
             place = (self._path.parent / place).resolve().as_uri()
         name = describing.parse_name(_file_name(place, self._path)).project
         return Requirement(f"{name} @ {place}{f' ; {marker}' if marker else ''}")
 
     def _wanted(self, one: Requirement, hashes: frozenset[str]) -> Wanted:
+        from packaging.utils import canonicalize_name  # noqa: PLC0415
+
+        from ..wheels import describing  # noqa: PLC0415
+
         name = canonicalize_name(one.name)
         extras = frozenset(canonicalize_name(extra) for extra in one.extras)
         if one.url is not None:
@@ -171,6 +200,8 @@ class _Reader:
                 hashes = frozenset({fragment.removeprefix("sha256=").lower()})
             file_name = _file_name(place, self._path)
             self._need(hashes, one)
+            from urllib.parse import urljoin  # noqa: PLC0415
+
             base = f"{self._path.parent.resolve().as_uri()}/"
             where = Candidate(file_name, urljoin(base, place), next(iter(hashes)))
             version = str(describing.parse_name(file_name).version)
@@ -190,6 +221,8 @@ class _Reader:
 
 
 def _file_name(place: str, subject: Path) -> str:
+    from urllib.parse import unquote, urlsplit  # noqa: PLC0415
+
     name = unquote(os.path.basename(urlsplit(place).path))
     if not name.endswith(".whl"):
         text = f"asks for {name or place!r}, which is no wheel"

@@ -6,3 +6,11 @@ what the wheel says of itself; `unpacking` gives the members of the package. For
 packaging.python.org, "Binary distribution format" (PEP 427, PEP 491) and "Recording installed
 projects" (PEP 376, PEP 627).
 """
+
+from __future__ import annotations
+
+PREFIX = "wheel-"
+"""What the package of a project's wheel begins with.
+
+Not as the project: `attr`, `lz4` and others are a distribution's packages, too.
+"""

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.util
 import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bootunion.errors import BootunionError
-
-from .. import run
 
 DEFAULT = "/usr/bin/python3"
 TOP = "usr/local"
@@ -75,6 +72,8 @@ def ask(python: str) -> Interpreter:
 
 def asked_by() -> tuple[str, str]:
     """The script that asks, and the package that tells it which wheels fit."""
+    import importlib.util  # noqa: PLC0415
+
     where = importlib.util.find_spec("packaging")
     assert where is not None and where.origin is not None
     return str(_INSIDE / "ask.py"), where.origin
@@ -84,6 +83,8 @@ def answer(python: str) -> Any:
     """What the interpreter answers, as it stands in JSON. Raises as `ask`."""
     script, packaging = asked_by()
     argv = [python, "-s", script, str(Path(packaging).parents[1])]
+    from .. import run  # noqa: PLC0415 - an interpreter is asked once
+
     done = run.run(argv, what=f"asking {python}", env=_ENVIRONMENT, check_code="python-unfit")
     try:
         return json.loads(done.stdout)
@@ -156,6 +157,8 @@ def compile_sources(layout: Layout, sources: Iterable[tuple[str, bytes]]) -> lis
         parts += [len(name).to_bytes(4, "big"), len(source).to_bytes(4, "big"), name, source]
     # Without site: what hooks of the machine's own do must not show in the bytes.
     argv = [layout.python, "-s", "-S", str(_INSIDE / "compiling.py")]
+    from .. import run  # noqa: PLC0415
+
     answer = run.run(argv, what="compiling", input=b"".join(parts), env=_ENVIRONMENT).stdout
     made, at = [], 0
     while at < len(answer):

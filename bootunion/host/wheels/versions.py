@@ -20,15 +20,13 @@ from packaging.specifiers import Specifier
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-PREFIX = "wheel-"
+from . import PREFIX
+
 _ROOM = 6  # parts of a release: PEP 440 takes 2 and 2.0.0 for one, dpkg does not
 
 
 def package_name(project: str) -> str:
-    """What the package of a project's wheel is called.
-
-    Not as the project: `attr`, `lz4` and others are a distribution's packages, too.
-    """
+    """What the package of a project's wheel is called."""
     return f"{PREFIX}{canonicalize_name(project)}"
 
 
