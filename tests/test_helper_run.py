@@ -1,5 +1,7 @@
 """`bootunion run` by an ordinary user, where the helper mounts the packages."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import helping
@@ -16,6 +18,16 @@ SAY = (
     "-c",
     "cat /usr/lib/demo/library; echo $BOOTUNION_VERIFICATION; id -u; cat /etc/demo 2>&1; true",
 )
+
+HOLD = """
+import os, socket, sys, time
+os.setresuid(*3 * [int(sys.argv[2])])
+held = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(4)]
+for one in held:
+    one.connect(sys.argv[1])
+print("held", flush=True)
+time.sleep(3)
+"""
 
 
 @pytest.fixture
@@ -77,3 +89,18 @@ def test_what_the_helper_does_not_mount_is_mounted_without_it(
     with serving(system, f"--trust={room.desk.top}/none", program=PROGRAM):
         found = out(room, system, "--with", "libdemo=1", "--", *SAY)
         assert found == f"one\nchecked\n{USER}\n1\n"
+
+
+def test_a_busy_helper_is_waited_for(room: Room, system: helping.System) -> None:
+    # It serves four requests of one user at once.
+    argv = [sys.executable, "-c", HOLD, str(system.socket), str(USER)]
+    with (
+        serving(system, program=PROGRAM),
+        subprocess.Popen(argv, stdout=subprocess.PIPE) as holding,
+    ):
+        assert holding.stdout is not None
+        assert holding.stdout.readline() == b"held\n"
+        found = out(room, system, "--with", "libdemo=1", "--", *SAY)
+        assert holding.wait() == 0
+    assert found.startswith("one\nverity\n")
+    assert "refused: helper-busy" in (system.top / "log").read_text()

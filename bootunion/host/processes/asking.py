@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import struct
+import time
 
 from bootunion.errors import BootunionError
 from bootunion.helper import protocol
@@ -15,14 +16,33 @@ _SECONDS = 45  # the helper gives a request up sooner
 _TIME = struct.Struct("ll")  # struct timeval
 
 
-def ask(socket_path: str, request: Request) -> tuple[int, Granted]:
+_PAUSES = (0.02, 0.5)  # seconds before a busy helper is asked again: the first, the longest
+
+
+def ask(socket_path: str, request: Request, patience: float = _SECONDS) -> tuple[int, Granted]:
     """The detached tree of what was asked for (descriptor), and what it is made of.
+
+    A helper that is busy is asked again for `patience` seconds: it serves few requests of one user
+    at once, and one whose tree was handed over may not be over yet.
 
     The tree is read-only, nosuid and nodev for good: it can be moved into a mount namespace of the
     caller's user namespace (`mount.attach`), and goes away with its last user.
 
     Raises the helper's refusal, and BootunionError helper-missing or helper-failed.
     """
+    end = time.monotonic() + patience
+    pause, longest = _PAUSES
+    while True:
+        try:
+            return _ask_once(socket_path, request)
+        except BootunionError as refusal:
+            if refusal.code != "helper-busy" or time.monotonic() + pause > end:
+                raise
+        time.sleep(pause)
+        pause = min(2 * pause, longest)
+
+
+def _ask_once(socket_path: str, request: Request) -> tuple[int, Granted]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as talk:
         # Not `settimeout`: such a socket does not wait for room in the queue to connect.
         for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):

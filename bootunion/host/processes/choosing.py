@@ -60,8 +60,6 @@ def _without_privileges(
     handed, why = _by_helper(selected, view)
     if handed is not None:
         return handed
-    from . import fuse  # noqa: PLC0415 - of no use to root
-
     own = searching.user_store()
     _check(selected, search, own / "checked", reporter)
     _say_weaker(why)
@@ -70,8 +68,20 @@ def _without_privileges(
     return entering.Job(
         _steps(selected, view, own / "root", process.GIVEN),
         user=True, processes=True,
-        prepare=lambda: fuse.mount_all(selected.picks, search),
+        prepare=lambda: _by_fuse(selected, search, why),
     )  # fmt: skip
+
+
+def _by_fuse(selected: Selected, search: Sequence[Place], why: str) -> dict[int, int]:
+    """The packages' trees by squashfuse; where it is missing, `why` it is needed is said, too."""
+    from . import fuse  # noqa: PLC0415 - of no use to root
+
+    try:
+        return fuse.mount_all(selected.picks, search)
+    except BootunionError as error:
+        if error.code != "program-missing":
+            raise
+        raise BootunionError(error.code, f"{error.message}; {why}", subject=error.subject) from None
 
 
 def _by_helper(selected: Selected, view: View) -> tuple[entering.Job | None, str]:
