@@ -245,6 +245,19 @@ class KeepUpper(NamedTuple):
         return f"show the upper, read-only and to root alone, at {self.path}"
 
 
+class KeepIndex(NamedTuple):
+    """Show the index at `path`, below a directory for root alone.
+
+    Roots of processes are made of it: to mount it again would take every package's device.
+    """
+
+    layer: int
+    path: str
+
+    def describe(self) -> str:
+        return f"keep the index for the roots of processes, at {self.path}"
+
+
 class PlaceStore(NamedTuple):
     """Make the store visible at `path` in the new root: nothing in it is run or is a device."""
 
@@ -306,6 +319,7 @@ Operation = (
     | UseTree
     | EnterRoot
     | KeepUpper
+    | KeepIndex
     | PlaceStore
     | WriteFile
     | ReplaceSysroot

@@ -84,6 +84,11 @@ class Places(NamedTuple):
         """Where the running system's root can look at the upper."""
         return f"{self.run}/bootunion/private/upper"
 
+    @property
+    def kept_index(self) -> str:
+        """Where the running system has the index of its list (`process.INDEX`)."""
+        return f"{self.run}/bootunion/private/index"
+
 
 def refusals(system: SystemList, machine: Machine) -> tuple[BootunionError, ...]:
     """Why this machine must not boot this list; empty when it may."""
@@ -130,6 +135,7 @@ def for_boot(system: SystemList, places: Places, *, by_file: bool = False) -> tu
         *((op.MountTmpfs(upper),) if upper else ()),
         _overlay(system, root, upper),
         *((op.KeepUpper(upper, places.upper),) if upper else ()),
+        *((op.KeepIndex(len(system.layers), places.kept_index),) if system.index_layer else ()),
         op.PlaceStore(root + STORE_MOUNT_POINT),
         op.WriteFile(f"{places.run}/{_KEEP_STORE_FILE}", _KEEP_STORE_MOUNTED),
         *_boot_complete(system, places),

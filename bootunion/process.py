@@ -29,6 +29,9 @@ OVER = ("/usr", "/etc", "/opt")
 # Roots of others lie here, and what they are made of.
 HIDDEN = ("/run/bootunion/roots", "/run/bootunion/private")
 
+INDEX = "/run/bootunion/private/index"
+"""Where a machine that booted a list by its index has that index (plan.Places.kept_index)."""
+
 VERITY = "verity"
 """Layers come through dm-verity devices that all process roots share."""
 
@@ -57,6 +60,13 @@ class Tree(NamedTuple):
     below: bool = False
 
 
+class Base(NamedTuple):
+    """A union that is there already, below the first `above` packages: the tree at `path`."""
+
+    path: str
+    above: int
+
+
 class View(NamedTuple):
     """What a process sees beside its packages.
 
@@ -72,9 +82,9 @@ class View(NamedTuple):
     proc: bool = False
 
 
-def check_count(picks: Sequence[Pick]) -> None:
+def check_count(picks: Sequence[Pick], base: Base | None = None) -> None:
     """Refuse more layers than one overlay takes (layers-too-many)."""
-    most = MAX_LAYERS - 1  # one is the frame's, or the directory's below
+    most = MAX_LAYERS - 1 - bool(base)  # one is the frame's, or the directory's below
     if len(picks) > most:
         text = f"{len(picks)} layers are more than the {most} that a process root takes"
         raise BootunionError("layers-too-many", text)
@@ -90,18 +100,22 @@ def refusals(system: SystemList, architecture: str, now: int) -> tuple[Bootunion
     return tuple(one for one in found if one.code != "upper-unsupported")
 
 
-def for_root(picks: Sequence[Pick], view: View, workspace: str, how: str) -> tuple[Operation, ...]:
-    """The operations after which the calling process' root is the union of `picks`."""
+def for_root(
+    picks: Sequence[Pick], view: View, workspace: str, how: str, base: Base | None = None
+) -> tuple[Operation, ...]:
+    """The operations after which the calling process' root is the union of `picks` and `base`."""
     root = f"{workspace}/root"
-    frame = len(picks)
+    lower, there = _lower(picks, base)
+    frame = len(lower)
     directories = (*view.carried, *(("/proc",) if view.proc else ()))
-    lower = [*_lower(picks), (frame, "/")]
+    lower.append((frame, "/"))
     return (
         op.PrepareWorkspace(workspace),
         *_devices(picks, how),
+        *there,
         op.MakeFrame(frame, f"{workspace}/frame", directories, view.files),
         op.MountOverlay(root, tuple(lower), ""),
-        *_furnish(picks, view, root, frame + 1),
+        *_furnish(picks, view, root, len(lower)),
     )
 
 
@@ -145,21 +159,31 @@ def for_trees(picks: Sequence[Pick], view: View, workspace: str, how: str) -> tu
 
 
 def for_handing_on(
-    picks: Sequence[Pick], workspace: str, how: str = VERITY, *, trusted: bool
-) -> tuple[Operation, ...]:
-    """The operations that unite `picks` as a detached tree, for another process to enter."""
+    picks: Sequence[Pick], workspace: str, how: str = VERITY, base: Base | None = None,
+    *, trusted: bool,
+) -> tuple[Operation, ...]:  # fmt: skip
+    """The operations that unite `picks` and `base` as a detached tree, to be entered by others."""
     root = f"{workspace}/root"
+    lower, there = _lower(picks, base)
     return (
         op.PrepareWorkspace(workspace),
         *_devices(picks, how),
-        op.MountOverlay(root, tuple(_lower(picks)), ""),
+        *there,
+        op.MountOverlay(root, tuple(lower), ""),
         op.TakeTree(root, trusted),
         op.RemoveWorkspace(workspace, shared=True),
     )
 
 
-def _lower(picks: Sequence[Pick]) -> list[tuple[int, str]]:
-    return [(index, pick.layer.image.root) for index, pick in enumerate(picks)]
+def _lower(
+    picks: Sequence[Pick], base: Base | None
+) -> tuple[list[tuple[int, str]], list[Operation]]:
+    """The layers of a union, top first, and what makes those that are no packages."""
+    lower = [(index, pick.layer.image.root) for index, pick in enumerate(picks)]
+    if base is None:
+        return lower, []
+    lower.insert(base.above, (len(picks), "/"))
+    return lower, [op.CloneTree(len(picks), base.path)]
 
 
 def _trees(picks: Sequence[Pick], view: View, root: str, free: int) -> list[Operation]:

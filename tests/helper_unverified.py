@@ -30,10 +30,11 @@ def assemble(selected: Selected, store: Store) -> int:
         time.sleep(float(given["sleep"]))
     if given.get("crash"):
         os.abort()
-    steps = [plain(step) for step in assembling.steps(selected.layers, directory)]
+    made = assembling.steps(selected.layers, directory, selected.base)
+    steps = [plain(step) for step in made]
     return assembling.assemble(steps, store, directory)
 
 
 bounds = Bounds(**{key: int(given[key]) for key in Bounds._fields if key in given})
-places = Places(given["store"], (given["trust"],), f"{directory}/no-report")
+places = Places(given["store"], (given["trust"],), given.get("report", f"{directory}/no-report"))
 Server(socket.socket(fileno=3), places, assemble, directory, bounds).serve()

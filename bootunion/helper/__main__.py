@@ -38,7 +38,8 @@ def main(arguments: list[str]) -> int:
         return 2
 
     def assemble(selected: Selected, store: Store) -> int:
-        return assembling.assemble(assembling.steps(selected.layers, directory), store, directory)
+        steps = assembling.steps(selected.layers, directory, selected.base)
+        return assembling.assemble(steps, store, directory)
 
     Server(listening, places, assemble, directory).serve()
     return 0

@@ -14,15 +14,17 @@ from bootunion.operations import Operation
 from bootunion.systemlist import Layer
 
 
-def steps(layers: Sequence[Layer], directory: str) -> tuple[Operation, ...]:
-    """The operations that make the tree, in this process.
+def steps(layers: Sequence[Layer], directory: str, base: str = "") -> tuple[Operation, ...]:
+    """The operations that make the tree, in this process; what is at `base` lies below the layers.
 
     `directory` is an empty one of the helper's own. Raises BootunionError layers-too-many.
     """
     picks = [process.Pick(layer) for layer in layers]
-    process.check_count(picks)
+    below = process.Base(base, len(picks)) if base else None
+    process.check_count(picks, below)
     # A directory of its own: removing one takes away what others have mounted there.
-    return process.for_handing_on(picks, workspace(directory, os.getpid()), trusted=False)
+    place = workspace(directory, os.getpid())
+    return process.for_handing_on(picks, place, base=below, trusted=False)
 
 
 def assemble(operations: Iterable[Operation], store: Store, directory: str) -> int:

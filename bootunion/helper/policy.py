@@ -93,17 +93,25 @@ def newest(
     return best
 
 
+def is_whole(above: Sequence[Manifest], listed: Sequence[Layer], without: Sequence[Named]) -> bool:
+    """Whether all of a list is there: none of its packages is replaced or left out."""
+    names = {(one.name, one.architecture) for one in above}
+    return not without and not any((one.name, one.architecture) in names for one in listed)
+
+
 def missing(named: Named) -> BootunionError:
     """The refusal of a package that nobody has."""
     return BootunionError("package-missing", "the system's store has none", subject=named.text)
 
 
 def unite(
-    above: Sequence[Manifest], listed: Sequence[Layer], without: Sequence[Named]
-) -> tuple[Layer, ...]:
+    above: Sequence[Manifest], listed: Sequence[Layer], without: Sequence[Named],
+    whole: Layer | None = None,
+) -> tuple[Layer, ...]:  # fmt: skip
     """The layers, top first: the packages that were asked for, then the list's.
 
-    A package takes the place of the list's of the same name and architecture. Raises BootunionError
+    A package takes the place of the list's of the same name and architecture. With `whole`, an
+    index that comes below, there may be none. Raises BootunionError
     package-missing or helper-request-invalid.
     """
     for named in without:
@@ -120,7 +128,7 @@ def unite(
         and not any(named.fits(layer) for named in without)
     ]  # fmt: skip
     layers = (*asked, *kept)
-    if not layers:
+    if not layers and whole is None:
         raise BootunionError(_CODE, "no package is left to make a root of")
     if len({layer.image.root_hash for layer in layers}) < len(layers):
         raise BootunionError(_CODE, "one image would be there twice, under two names")

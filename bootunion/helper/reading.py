@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bootunion import dsse, manifest, naming, package, process, systemlist, trust
 from bootunion.errors import BootunionError
@@ -32,13 +32,18 @@ class Places(NamedTuple):
     store: str = "/pkgs"
     trust: tuple[str, ...] = ("/etc/bootunion/trust", "/run/bootunion/trust")
     report: str = "/run/bootunion/boot.json"
+    kept_index: str = process.INDEX
 
 
 class Selected(NamedTuple):
-    """The layers of a process root, top first, and what the client is told of them."""
+    """The layers of a process root, top first, and what the client is told of them.
+
+    With `base`, the machine's list lies below them, by its index.
+    """
 
     layers: tuple[Layer, ...]
     granted: Granted
+    base: str = ""
 
 
 def select(request: Request, store: Store, places: Places) -> Selected:
@@ -56,10 +61,21 @@ def select(request: Request, store: Store, places: Places) -> Selected:
         stems = Stems(_stems(store))
         above = [_find(store, trusted, naming.parse(one), stems, allowed) for one in request.with_]
     without = [naming.parse(one) for one in request.without]
-    layers = policy.unite(above, listed, without)
-    hashes = tuple(layer.image.root_hash for layer in layers)
+    whole = _index(system, places) if policy.is_whole(above, listed, without) else None
+    layers = policy.unite(above, () if whole else listed, without, whole)
+    hashes = tuple(one.image.root_hash for one in (*layers, *([whole] if whole else ())))
     title = (system.name, system.generation) if system else ("", 0)
-    return Selected(layers, Granted(*title, hashes))
+    return Selected(layers, Granted(*title, hashes), places.kept_index if whole else "")
+
+
+def _index(system: SystemList | None, places: Places) -> Layer | None:
+    """The index of a list, where it is what this machine booted by it."""
+    if system is None or system.index_layer is None:
+        return None
+    facts = _report(places.report)
+    booted = facts.get("list", {})
+    same = (booted.get("name"), booted.get("generation")) == (system.name, system.generation)
+    return system.index_layer if same and facts.get("union") == "index" else None
 
 
 def read_trust(store: Store, places: Places) -> trust.Trust:
@@ -93,14 +109,28 @@ def read_trust(store: Store, places: Places) -> trust.Trust:
 def _believed(report: str) -> int:
     """The version of the trust store that the agent believed; 0 on a machine without an agent."""
     try:
+        return int(_report(report).get("trust", 0))
+    except (ValueError, TypeError):
+        raise _damaged(report) from None
+
+
+def _report(report: str) -> dict[str, Any]:
+    """What the agent said of this boot; nothing on a machine without an agent."""
+    try:
         with open(report, "rb") as file:
-            return int(json.load(file).get("trust", 0))
+            facts = json.load(file)
     except FileNotFoundError:
-        return 0
-    except (OSError, ValueError, TypeError, AttributeError):
-        # It is root's own file: damaged, nobody knows what was believed.
-        text = "cannot be read as the agent's report"
-        raise BootunionError("not-booted", text, subject=report) from None
+        return {}
+    except (OSError, ValueError):
+        raise _damaged(report) from None
+    if not isinstance(facts, dict) or not isinstance(facts.get("list", {}), dict):
+        raise _damaged(report)
+    return facts
+
+
+def _damaged(report: str) -> BootunionError:
+    # It is root's own file: damaged, nobody knows what was believed.
+    return BootunionError("not-booted", "cannot be read as the agent's report", subject=report)
 
 
 def _read_list(store: Store, trusted: trust.Trust, request: Request) -> SystemList:

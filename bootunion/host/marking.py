@@ -21,7 +21,7 @@ BOOT_REPORT = "/run/bootunion/boot.json"
 
 
 class Booted(NamedTuple):
-    """The generation that is running, as the agent's report tells."""
+    """The generation that is running, as the agent's report tells; `indexed`: by its index."""
 
     name: str
     generation: int
@@ -29,6 +29,7 @@ class Booted(NamedTuple):
     created: int
     number: int
     document: bytes
+    indexed: bool = False
 
 
 def booted(report: str = BOOT_REPORT) -> Booted:
@@ -41,7 +42,7 @@ def booted(report: str = BOOT_REPORT) -> Booted:
         if facts["result"] != "assembled":
             raise ValueError(facts["result"])
         return Booted(found["name"], found["generation"], found["floor"], found["created"],
-                      facts["number"], document)  # fmt: skip
+                      facts["number"], document, facts.get("union") == "index")  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError):
         text = "the agent left no report of a root that it assembled"
         raise BootunionError("not-booted", text, subject=report) from None

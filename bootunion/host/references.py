@@ -23,6 +23,16 @@ def is_stored(text: str) -> bool:
     return systemlist.LIST_NAME.match(name) and numbered == bool(at)
 
 
+def booted(store: Store, trusted: trust.Trust, report: str = marking.BOOT_REPORT) -> SystemList:
+    """The list that this machine runs; with its index only where it was united by it.
+
+    Raises BootunionError not-booted, or as the agent would.
+    """
+    running = marking.booted(report)
+    system, _ = reading.read_list(store, trusted, running.name, running.generation)
+    return system if running.indexed else system._replace(index_layer=None)
+
+
 class Found(NamedTuple):
     """A list that was found and whose signature holds. `stored`: it lies in the store."""
 

@@ -257,6 +257,12 @@ class Executor:
             os.close(tree)
         self._undo.callback(_quietly, mount.unmount, todo.path, mount.MNT_DETACH)
 
+    def _keep_index(self, todo: op.KeepIndex) -> None:
+        os.makedirs(os.path.dirname(todo.path), mode=0o700, exist_ok=True)
+        os.makedirs(todo.path, exist_ok=True)
+        self._layers.show(todo.layer, "/", todo.path)
+        self._undo.callback(_quietly, mount.unmount, todo.path, mount.MNT_DETACH)
+
     def _place_store(self, todo: op.PlaceStore) -> None:
         tree = mount.clone_tree(self._stores[0].fd, self._stores[0].name)
         try:
@@ -298,6 +304,7 @@ Executor.actions = {
     op.MountTmpfs: Executor._mount_tmpfs,
     op.MountOverlay: Executor._mount_overlay,
     op.KeepUpper: Executor._keep_upper,
+    op.KeepIndex: Executor._keep_index,
     op.PlaceStore: Executor._place_store,
     op.WriteFile: Executor._write_file,
     op.ReplaceSysroot: Executor._replace_sysroot,

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from bootunion import process
 from bootunion.errors import BootunionError
-from bootunion.host import console, marking, places, reading, signing
+from bootunion.host import console, places, references, signing
 from bootunion.host.processes import checking, choosing
 from bootunion.host.processes.searching import Place
 from bootunion.host.processes.selecting import Selected, Wanted, select
@@ -44,9 +44,8 @@ class System(NamedTuple):
         """The list that the machine runs, verified; None when it was booted in another way."""
         if not self.report.exists():
             return None
-        facts = marking.booted(str(self.report))
         place = search[0]
-        return reading.read_list(place.store, place.trusted, facts.name, facts.generation)[0]
+        return references.booted(place.store, place.trusted, str(self.report))
 
 
 def packages(wanted: Wanted, system: System) -> Selected:

@@ -30,8 +30,9 @@ def plan(selected: Selected, view: View) -> tuple[Operation, ...]:
 
 
 def _steps(selected: Selected, view: View, workspace: Path, how: str) -> tuple[Operation, ...]:
-    make = process.for_root if selected.alone else process.for_trees
-    return make(selected.picks, view, str(workspace), how)
+    if not selected.alone:
+        return process.for_trees(selected.picks, view, str(workspace), how)
+    return process.for_root(selected.picks, view, str(workspace), how, selected.base)
 
 
 def job(
@@ -41,7 +42,7 @@ def job(
 
     Raises BootunionError layers-too-many, root-hash-mismatch, program-missing …
     """
-    process.check_count(selected.picks)
+    process.check_count(selected.picks, selected.base)
     if os.geteuid() != 0:
         return _without_privileges(selected, view, search, reporter)
     how = process.VERITY if checking.have_device_mapper() else process.CHECKED
@@ -60,6 +61,9 @@ def _without_privileges(
     handed, why = _by_helper(selected, view)
     if handed is not None:
         return handed
+    if selected.under:
+        text = "is united by an index, which takes root's rights or the helper"
+        raise BootunionError("privilege-missing", f"{text}; {why}", subject="the machine's list")
     own = searching.user_store()
     _check(selected, search, own / "checked", reporter)
     _say_weaker(why)
@@ -92,7 +96,7 @@ def _by_helper(selected: Selected, view: View) -> tuple[entering.Job | None, str
         return None, "there are neither privileges nor a helper"
     wish = handing.handed(selected, view)
     try:
-        trees = handing.ask(selected.picks, wish.groups)
+        trees = handing.ask(selected.picks, wish.groups, selected.under)
     except BootunionError as refusal:
         # It knows the system's packages only; a person's own are mounted by themselves.
         return None, f"the helper has not mounted them ({refusal})"

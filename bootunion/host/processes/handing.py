@@ -16,7 +16,7 @@ from bootunion.process import Pick, View
 from bootunion.values import NamedTuple
 
 from . import asking
-from .selecting import Selected
+from .selecting import Selected, Under
 
 SOCKET_VARIABLE = "BOOTUNION_HELPER"
 """The variable with the helper's socket, where that is another one than the system's."""
@@ -54,7 +54,7 @@ def handed(selected: Selected, view: View) -> Handed:
     libraries are then one to the loader.
     """
     picks = tuple(_from_its_top(pick) for pick in selected.picks)
-    if not selected.alone or len(picks) <= _MOST_ALONE:
+    if not selected.under and (not selected.alone or len(picks) <= _MOST_ALONE):
         return Handed(tuple((one,) for one in range(len(picks))), picks, view, whole=False)
     single = tuple(dict.fromkeys(one for tree in view.trees for one in tree.layers))
     trees = tuple(
@@ -62,7 +62,8 @@ def handed(selected: Selected, view: View) -> Handed:
         for tree in view.trees
     )
     groups = (tuple(range(len(picks))), *((one,) for one in single))
-    parts = (picks[0], *(picks[one] for one in single))
+    whole = Pick(selected.under.index_layer) if selected.under else picks[0]
+    parts = (whole, *(picks[one] for one in single))
     return Handed(groups, parts, view._replace(trees=trees), whole=True)
 
 
@@ -84,16 +85,25 @@ def placed(steps: Sequence[Operation], workspace: str, trees: Trees) -> tuple[Op
     return (steps[0], *places, *steps[1:])
 
 
-def ask(picks: Sequence[Pick], groups: Sequence[Sequence[int]]) -> Trees:
-    """The trees of these unions, from the helper. Raises BootunionError as `asking.ask`."""
+def ask(
+    picks: Sequence[Pick], groups: Sequence[Sequence[int]], under: Under | None = None
+) -> Trees:
+    """The trees of these unions, from the helper; the machine's list is below the first one.
+
+    Raises BootunionError as `asking.ask`.
+    """
     process.check_count(picks)
     with contextlib.ExitStack() as stack:
         trees: Trees = {}
         for number, group in enumerate(groups):
             hashes = tuple(picks[index].layer.image.root_hash for index in group)
-            tree, granted = asking.ask(socket_path(), Request(with_=hashes))
+            request, all_of_it = Request(with_=hashes), hashes
+            if under and not number:
+                request = Request(under.name, under.generation, hashes)
+                all_of_it = (*hashes, under.index_layer.image.root_hash)
+            tree, granted = asking.ask(socket_path(), request)
             stack.callback(os.close, tree)
-            if granted.packages != hashes:
+            if granted.packages != all_of_it:
                 raise BootunionError("helper-failed", "it is not what was asked for")
             trees[number] = tree
         stack.pop_all()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from bootunion import naming, process, versions
@@ -34,17 +34,32 @@ class Wanted(NamedTuple):
         return " ".join(said) or "system"
 
 
+class Under(NamedTuple):
+    """The machine's list as a whole, by the index that it booted with."""
+
+    name: str
+    generation: int
+    index_layer: Layer
+
+
 class Selected(NamedTuple):
     """What was found: packages top first. The first `above` come over what the machine runs.
 
     `alone` says that they make a root; else they come over the machine's, which runs no list. The
-    named list expires at `until` (seconds since 1970, 0: never).
+    named list expires at `until` (seconds since 1970, 0: never). With `under`, the machine's list
+    lies below these first packages.
     """
 
     picks: tuple[Pick, ...]
     above: int
     alone: bool
     until: int = 0
+    under: Under | None = None
+
+    @property
+    def base(self) -> process.Base | None:
+        """What of the root is there already."""
+        return process.Base(process.INDEX, self.above) if self.under else None
 
 
 Fetch = Callable[[Sequence[Layer]], None]
@@ -56,9 +71,10 @@ def select(
 ) -> Selected:
     """Find every package that is wanted.
 
-    `booted` is the list that the machine runs, if it runs one. A package takes the place of one of
-    its name and architecture further down. Raises BootunionError package-missing, file-missing, or
-    what is wrong with a list or manifest.
+    `booted` is the list that the machine runs, if it runs one; with its index only where it was
+    united by it. A package takes the place of one of its name and architecture further down.
+
+    Raises BootunionError package-missing, file-missing, or what is wrong with a list or manifest.
     """
     over = [find(spec, search) for spec in wanted.with_]
     until = 0
@@ -69,17 +85,30 @@ def select(
     over = _once(over)
     names = {(pick.layer.name, pick.layer.architecture) for pick in over}
     under: list[Pick] = []
-    if booted is not None and not wanted.pure:
+    whole = None if wanted.pure else _whole(booted, names, wanted.without)
+    if booted is not None and not wanted.pure and whole is None:
         kept = [layer for layer in booted.layers if (layer.name, layer.architecture) not in names]
         under = _of_list(booted._replace(layers=tuple(kept)), search, fetch)
     _check_without(wanted.without, [*over, *under])
     over = [pick for pick in over if pick.layer.name not in wanted.without]
     under = [pick for pick in under if pick.layer.name not in wanted.without]
     picks = tuple(_once([*over, *under]))
-    if not picks:
+    if not picks and whole is None:
         text = "no package is left: name a list or packages with --list and --with"
         raise BootunionError("package-missing", text)
-    return Selected(picks, len(over), alone=wanted.pure or booted is not None, until=until)
+    alone = wanted.pure or booted is not None
+    return Selected(picks, len(over), alone=alone, until=until, under=whole)
+
+
+def _whole(
+    booted: SystemList | None, names: Collection[tuple[str, str]], without: Sequence[str]
+) -> Under | None:
+    """The machine's list by its index, where no package of it is replaced or left out."""
+    if booted is None or booted.index_layer is None:
+        return None
+    if any((one.name, one.architecture) in names or one.name in without for one in booted.layers):
+        return None
+    return Under(booted.name, booted.generation, booted.index_layer)
 
 
 def _once(picks: Iterable[Pick]) -> list[Pick]:

@@ -132,7 +132,7 @@ def _booted(search: Sequence[Any]) -> Any:
 
     for place in search:
         try:
-            return references.find(references.RUNNING, place.store, place.trusted).system
+            return references.booted(place.store, place.trusted)
         except BootunionError as error:
             if error.code == "not-booted":
                 return None
