@@ -15,12 +15,20 @@ from typing import Any, NamedTuple
 
 import machine
 
+from bootunion import plan
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+import erofs_utils
+
 TOP = Path(__file__).resolve().parents[1]
 BUILD = TOP / "build"
 CACHE = Path(os.environ.get("BOOTUNION_CACHE", BUILD / "cache")).resolve()
 BOOTUNION = Path(sys.executable).with_name("bootunion")
 # What a virtual machine needs; the generic set is measured apart (docs/measurements.md).
 DRIVERS = "virtio_pci virtio_blk virtio_rng ext4 loop dm_mod dm_verity squashfs erofs overlay"
+UNION = os.environ.get("BOOTUNION_UNION", plan.UNION_LAYERS)
+"""How the demo's root is united: `index` runs these tests over an index (docs/composing.md)."""
+
 UPPER = "/run/bootunion/private/upper"
 CMDLINE = "root=LABEL=pkgs bootunion=demo"
 FLAVOURS = {"systemd": [], "plain": ["--plain"]}
@@ -75,7 +83,7 @@ def inputs_digest() -> str:
 
 def make() -> Debian:
     """The demo's Debian; made when the cache has none of these inputs."""
-    debian = Debian(CACHE / f"demo-{inputs_digest()}")
+    debian = Debian(CACHE / f"demo-{inputs_digest()}{'-index' * (UNION == plan.UNION_INDEX)}")
     if (debian.directory / "complete").exists():
         return debian
     shutil.rmtree(debian.directory, ignore_errors=True)
@@ -84,7 +92,7 @@ def make() -> Debian:
     subprocess.run([sys.executable, TOP / "demo/bootunion-tree.py", TOP, tree], check=True)
     keys = debian.directory / "keys"
     bootunion("keygen", keys)
-    bootunion("compose", TOP / "demo/system.yaml", "--keys", keys, "--cache", CACHE,
+    bootunion("compose", _system_yaml(debian.directory), "--keys", keys, "--cache", CACHE,
               "--store", debian.store)  # fmt: skip
     for flavour, words in FLAVOURS.items():
         bootunion("initramfs", "demo", "--store", debian.store, "--trust", debian.trust,
@@ -98,6 +106,18 @@ def make() -> Debian:
     machine.store_disk(debian.store, debian.disk, extra)
     (debian.directory / "complete").touch()
     return debian
+
+
+def _system_yaml(work: Path) -> Path:
+    """The demo's, or one that asks for an index; then a mkfs.erofs that can make one is found."""
+    made = TOP / "demo/system.yaml"
+    if UNION != plan.UNION_INDEX:
+        return made
+    os.environ["PATH"] = f"{erofs_utils.tools(CACHE)}:{os.environ['PATH']}"
+    text = made.read_text().replace(": ../", f": {TOP}/").replace(": tree", f": {TOP}/demo/tree")
+    copy = work / "system.yaml"
+    copy.write_text(f"{text}union: {UNION}\n")
+    return copy
 
 
 def _hello_deb(target: Path) -> None:

@@ -46,6 +46,7 @@ def test_a_list_boots_by_its_index(good: tiny.Tiny, tmp_path: Path) -> None:
     assert "BOOTED generation=2 extra=here" in said
     assert 'UNION "union": "index"' in said
     assert "MARKED" in said and "WARNING" not in said
+    assert re.search(r"^KEPT .*\busr\b", said, re.MULTILINE)  # for the roots of processes
 
 
 def unusable(good: tiny.Tiny, store: Path) -> SystemList:

@@ -36,7 +36,8 @@ def disk(debian: Debian, work: Path) -> Path:
         assert not isinstance(one, Exception), one
         if (one.name, one.version) != ("libpin", "1.0"):
             over.append(Layer(one.name, one.version, one.architecture, one.image))
-    tools = demo._replace(name="tools", generation=1, layers=(*over, *demo.layers))
+    tools = demo._replace(name="tools", generation=1, layers=(*over, *demo.layers),
+                          index_layer=None)  # fmt: skip
     envelope = Signer(keys / "list.key")(tools.encode(), systemlist.PAYLOAD_TYPE)
     store.add_list("tools", 1, envelope)
     extra = work / "tests"

@@ -82,6 +82,7 @@ if word tiny.report; then
     echo "FILES $(grep -o '"by_file": [0-9]*' /run/bootunion/boot.json)"
     echo "DEVICES loop=$(ls -d /sys/block/loop*/loop 2> /dev/null | grep -c .)" \
         "dm=$(ls -d /sys/block/dm-* 2> /dev/null | grep -c .)"
+    echo "KEPT" $(ls /run/bootunion/private/index 2> /dev/null)
     echo "UNION $(grep -o '"union": "[a-z]*"' /run/bootunion/boot.json)"
 fi
 if word tiny.good; then

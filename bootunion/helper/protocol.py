@@ -58,7 +58,7 @@ class Request(NamedTuple):
 
 class Granted(NamedTuple):
     """What the tree is made of: the list and its generation ("" and 0 for none), the packages'
-    root hashes, top first."""
+    root hashes, top first; an index's, the last, stands for all packages of its list."""
 
     list_name: str
     generation: int
