@@ -32,7 +32,10 @@ from boot_store import Disks
 
 # The agent over squashfs, over EROFS, and over EROFS packages that are sealed with fs-verity (which
 # needs trixie's kernel); the same by an index; what they are compared with.
-WAYS = ("agent", "erofs", "files", "index", "index-files", "floor", "shell", "single")
+# A floor's variants: loop devices that are there before, an option of dm-verity's.
+WAYS = ("agent", "erofs", "files", "index", "index-files", "floor", "shell", "single",
+        "floor-loops", "floor-try_verify_in_tasklet", "floor-ignore_zero_blocks",
+        "floor-check_at_most_once")  # fmt: skip
 USUAL = ("agent", "index", "floor", "shell", "single")
 _SEALED = ("files", "index-files")
 _LIMIT = 2400  # seconds of the host; the slowest is the shell with 499 packages
@@ -55,11 +58,13 @@ class Run(NamedTuple):
     when: str
 
 
-def arguments(guest: Guest, disk: Path, how: str, name: str, clock: str) -> list[str]:
+def arguments(
+    guest: Guest, disk: Path, how: str, name: str, clock: str, more_words: str = ""
+) -> list[str]:
     """QEMU's command line."""
     size = disk.stat().st_size
     size += -size % (2 << 20)
-    words = f"bench.how={how} bench.list={name} bootunion={name}"
+    words = f"bench.how={how} bench.list={name} bootunion={name}{more_words}"
     if how in _SEALED:
         words += " bench.seal"
     timing = {"icount": ("tcg", "1", ["-icount", "shift=0,sleep=off"]), "wall": ("tcg", "2", [])}
@@ -81,6 +86,11 @@ def arguments(guest: Guest, disk: Path, how: str, name: str, clock: str) -> list
 
 def measure(guest: Guest, disks: Disks, how: str, size: int, clock: str) -> Run:
     """Boot once. Raises MachineError when the guest does not make the root."""
+    return read(console(guest, disks, how, size, clock), how, size, clock + guest.suffix)
+
+
+def console(guest: Guest, disks: Disks, how: str, size: int, clock: str, words: str = "") -> str:
+    """What a guest says until it is done; `words` are added to its kernel's command line."""
     disk = {
         "single": lambda: disks.single(size), "index": disks.indexed, "index-files": disks.indexed,
         "erofs": disks.erofs, "files": disks.erofs,
@@ -90,14 +100,13 @@ def measure(guest: Guest, disks: Disks, how: str, size: int, clock: str) -> Run:
     log.parent.mkdir(parents=True, exist_ok=True)
     with (log.parent / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one machine at a time
-        running = machine.Machine(arguments(guest, disk, how, name, clock), log, show=False)
+        running = machine.Machine(arguments(guest, disk, how, name, clock, words), log, show=False)
         try:
             running.wait_for("BENCH-DONE", _LIMIT)
             running.end()
         finally:
             running.kill()
-    text = running.console.replace("\r", "")
-    return read(text, how, size, clock + guest.suffix)
+    return running.console.replace("\r", "")
 
 
 def read(text: str, how: str, size: int, clock: str) -> Run:

@@ -1,12 +1,12 @@
 /* The floor: the agent's system calls, made by a C program that decides nothing.
  *
- *     floor TABLE [SYSROOT [RUN]]
+ *     [VERITY="1 OPTION"] floor TABLE [SYSROOT [RUN]]
  *
  * TABLE has a line for each layer, top first: file name, size in bytes, data blocks, root hash, salt. The store is
  * what is mounted at SYSROOT. What the agent does with these layers is done here in the same order (see
  * bootunion/plan.py, for_boot): loop, dm-verity and squashfs for each, one overlay with a volatile upper, the view of
  * the upper, the store at /pkgs, and the root put in the sysroot's place. Nothing is verified, decided or reported,
- * and each control node is opened once. Prints the nanoseconds of each kind of step as one line of JSON.
+ * and each control node is opened once. VERITY has optional parameters of the dm-verity target (their number first). Prints the nanoseconds of each kind of step as one line of JSON.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -118,8 +118,9 @@ static void create_verity(int control, char *path, long long blocks, const char 
 	char *table = (void *)(target + 1);
 	target->length = blocks * 8;
 	strcpy(target->target_type, "verity");
-	int length = sprintf(table, "1 %s %s 4096 4096 %lld %lld sha256 %s %s", path, path, blocks, blocks + 1, root_hash,
-			     salt);
+	const char *options = getenv("VERITY");
+	int length = sprintf(table, "1 %s %s 4096 4096 %lld %lld sha256 %s %s%s%s", path, path, blocks, blocks + 1, root_hash,
+			     salt, options ? " " : "", options ? options : "");
 	target->next = sizeof *target + (length + 8) / 8 * 8;
 	dm->data_size = sizeof *dm + target->next;
 	dm->target_count = 1;

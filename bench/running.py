@@ -4,11 +4,8 @@
 
 Natively, on loop devices and without dm-verity (this host has no device mapper): the same packages
 and the same tree for each way. Every round mounts anew and drops all caches first, so everything is
-met for the first time; the best of the rounds counts, and ratios are against one squashfs. In µs
-for each call: stat of 300 paths that are there, in an order of chance; stat of 1,000 names that are
-not, in each of three directories with many files; open of the 300. In ms: reading these
-directories, programs started in the root, `find / -xdev`, 64 MiB of files from beginning to end,
-2,000 reads of 4 KiB at places of chance, 20 new mount namespaces, unmounting.
+met for the first time; the best of the rounds counts, and ratios are against one squashfs. What is
+asked is in bench/asking.py. With dm-verity, in a virtual machine: bench/running_boot.py.
 """
 
 from __future__ import annotations
@@ -17,19 +14,19 @@ import argparse
 import contextlib
 import os
 import random
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
+import asking
 import boot_store
 import packages
+from asking import Case
 
-from bootunion import merge, plan
+from bootunion import merge, plan, trust
 from bootunion.contents import FILE
 from bootunion.host import namespace, reading, signing
 from bootunion.host.store import Store
@@ -39,111 +36,28 @@ from bootunion.initrd.store import Store as Reader
 from bootunion.merge import Namespace
 from bootunion.systemlist import SystemList
 
-PLACES = ("usr/bin", "usr/lib/x86_64-linux-gnu", "usr/share/doc")
-PROGRAMS = (("usr/bin/python3.11", "-c", "import json, re, subprocess"),
-            ("usr/bin/perl", "-e", "1"), ("usr/bin/gcc-12", "--version"),
-            ("usr/bin/git", "--version"), ("usr/bin/bash", "-c", ":"))  # fmt: skip
 BASE = "one squashfs"
-_SAMPLE, _ABSENT, _SEQUENTIAL, _RANDOM = 300, 1000, 64 << 20, 2000
-
-
-class Case(NamedTuple):
-    """What is asked of each root: paths that are there, large files, programs with arguments."""
-
-    paths: list[str]
-    large: list[str]
-    programs: list[tuple[str, ...]]
 
 
 def case(merged: Namespace) -> Case:
     """A sample that is the same for each way."""
     luck = random.Random(0)
     files = [path for path, (_, entry) in merged.paths.items() if entry.type == FILE and entry.size]
-    paths = luck.sample(sorted(files), _SAMPLE)
+    paths = luck.sample(sorted(files), asking.SAMPLE)
     by_size = sorted(files, key=lambda path: -merged.paths[path][1].size)
     large: list[str] = []
     for path in by_size[3:]:
-        if sum(merged.paths[one][1].size for one in large) >= _SEQUENTIAL:
+        if sum(merged.paths[one][1].size for one in large) >= asking.SEQUENTIAL:
             break
         large.append(path)
-    return Case(paths, large, [one for one in PROGRAMS if one[0] in merged.paths])
+    return Case(paths, large, [list(one) for one in asking.PROGRAMS if one[0] in merged.paths])
 
 
-def measure(root: str, asked: Case) -> dict[str, float]:
-    """Everything for the first time, in this order."""
-    found: dict[str, float] = {}
-    found["stat, µs"] = median(os.stat, [f"{root}/{path}" for path in asked.paths])
-    for place in PLACES:
-        names = [f"{root}/{place}/absent-{number}" for number in range(_ABSENT)]
-        found[f"miss in /{place}, µs"] = median(absent, names)
-    found["open, µs"] = median(opened, [f"{root}/{path}" for path in asked.paths])
-    for place in PLACES:
-        found[f"readdir of /{place}, ms"] = took(lambda at=place: os.listdir(f"{root}/{at}"))  # noqa: PTH208
-    for program in asked.programs:
-        drop()
-        argv = ["chroot", root, f"/{program[0]}", *program[1:]]
-        found[f"{program[0].rpartition('/')[2]} started, ms"] = took(lambda argv=argv: ran(argv))
-    drop()
-    found["find -xdev, ms"] = took(lambda: ran(["find", root, "-xdev"]))
-    drop()
-    found["64 MiB in order, ms"] = took(lambda: [read(f"{root}/{one}") for one in asked.large])
-    drop()
-    found["2,000 reads of 4 KiB, ms"] = took(lambda: at_random(root, asked.large))
-    found["20 mount namespaces, ms"] = took(
-        lambda: [ran(["unshare", "--mount", "true"]) for _ in range(20)]
+def merged_of(store: Store, trusted: trust.Trust, system: SystemList) -> Namespace:
+    """What a list's root holds."""
+    return merge.merge(
+        store.entries(reading.signed_manifest(store, trusted, one.stem)) for one in system.layers
     )
-    return found
-
-
-def median(call: Callable[[str], object], paths: list[str]) -> float:
-    """µs of a call."""
-    times = []
-    for path in paths:
-        begun = time.perf_counter_ns()
-        call(path)
-        times.append(time.perf_counter_ns() - begun)
-    return statistics.median(times) / 1000
-
-
-def took(work: Callable[[], object]) -> float:
-    """ms."""
-    begun = time.perf_counter_ns()
-    work()
-    return (time.perf_counter_ns() - begun) / 1e6
-
-
-def absent(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.stat(path)  # noqa: PTH116
-
-
-def opened(path: str) -> None:
-    os.close(os.open(path, os.O_RDONLY))
-
-
-def read(path: str) -> None:
-    with open(path, "rb", buffering=0) as file:
-        while file.read(1 << 20):
-            pass
-
-
-def at_random(root: str, large: list[str]) -> None:
-    luck = random.Random(1)
-    for _ in range(_RANDOM):
-        fd = os.open(f"{root}/{luck.choice(large)}", os.O_RDONLY)
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
-        os.pread(fd, 4096, luck.randrange(max(os.fstat(fd).st_size - 4096, 1)))
-        os.close(fd)
-
-
-def ran(argv: list[str]) -> None:
-    subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-
-
-def drop() -> None:
-    """Forget what was read; what a mount pins stays."""
-    os.sync()
-    Path("/proc/sys/vm/drop_caches").write_text("3")
 
 
 @contextlib.contextmanager
@@ -176,12 +90,11 @@ def one_round(way: Callable[[Path], contextlib.AbstractContextManager[str]],
     with tempfile.TemporaryDirectory() as name:
 
         def work() -> dict[str, float]:
-            drop()
+            asking.drop()
             begun = time.perf_counter_ns()
             with way(Path(name)) as root:
                 found = {"set-up, ms": (time.perf_counter_ns() - begun) / 1e6}
-                drop()
-                found |= measure(root, asked)
+                found |= asking.measure(root, asked)
                 begun = time.perf_counter_ns()
                 mount.unmount(root, 0)
             found["unmounting, ms"] = (time.perf_counter_ns() - begun) / 1e6
@@ -202,10 +115,7 @@ def main() -> int:
     plain, indexed = Store(disks.store), Store(disks.directory / "indexed")
     systems = {store: reading.read_list(store, trusted, boot_store.list_name(wanted.size), 0)[0]
                for store in (plain, indexed)}  # fmt: skip
-    merged = merge.merge(
-        plain.entries(reading.signed_manifest(plain, trusted, one.stem))
-        for one in systems[plain].layers
-    )
+    merged = merged_of(plain, trusted, systems[plain])
     asked = case(merged)
     ways: dict[str, Callable[[Path], contextlib.AbstractContextManager[str]]] = {
         BASE: lambda work: of_one(single, work),
