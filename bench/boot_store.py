@@ -109,13 +109,13 @@ def make() -> Disks:
             system.encode(), systemlist.PAYLOAD_TYPE
         )
         Store(disks.store).add_list(system.name, system.generation, envelope)
-        (disks.store / "bench" / system.name).write_text("".join(map(_line, layers)))
+        (disks.store / "bench" / system.name).write_text("".join(map(line, layers)))
     machine.store_disk(disks.store, disks.packages)
     (disks.directory / "complete").touch()
     return disks
 
 
-def _line(layer: Layer) -> str:
+def line(layer: Layer) -> str:
     """A layer as bench/floor.c reads it."""
     image = layer.image
     words = (layer.file_name, image.size, image.data_blocks, image.root_hash, image.salt or "-")
@@ -165,7 +165,7 @@ def _as_erofs(disks: Disks, name: str, image_format: str, disk: Path) -> None:
             system = system._replace(index_layer=index)
         envelope = signers["list"](system.encode(), systemlist.PAYLOAD_TYPE)
         store.add_list(system.name, system.generation, envelope)
-        (store.path / "bench" / system.name).write_text("".join(map(_line, system.packages)))
+        (store.path / "bench" / system.name).write_text("".join(map(line, system.packages)))
     machine.store_disk(store.path, disk, sealable=True)
 
 

@@ -3,9 +3,9 @@
     sudo .venv/bin/python bench/running.py [--size 300] [--rounds 3]
 
 Natively, on loop devices and without dm-verity (this host has no device mapper): the same packages
-and the same tree for each way. Every round mounts anew and drops all caches first, so everything is
-met for the first time; the best of the rounds counts, and ratios are against one squashfs. What is
-asked is in bench/asking.py. With dm-verity, in a virtual machine: bench/running_boot.py.
+(bench/running_store.py) and the same tree for each way. Every round mounts anew; the best of the
+rounds counts, and ratios are against one squashfs. What is asked is in bench/asking.py. With
+dm-verity, in a virtual machine: bench/running_boot.py.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pathlib import Path
 import asking
 import boot_store
 import packages
+import running_store
 from asking import Case
 
 from bootunion import merge, plan, trust
@@ -50,7 +51,7 @@ def case(merged: Namespace) -> Case:
         if sum(merged.paths[one][1].size for one in large) >= asking.SEQUENTIAL:
             break
         large.append(path)
-    return Case(paths, large, [list(one) for one in asking.PROGRAMS if one[0] in merged.paths])
+    return Case(paths, large, [list(one) for one in asking.PROGRAMS])
 
 
 def merged_of(store: Store, trusted: trust.Trust, system: SystemList) -> Namespace:
@@ -94,7 +95,10 @@ def one_round(way: Callable[[Path], contextlib.AbstractContextManager[str]],
             begun = time.perf_counter_ns()
             with way(Path(name)) as root:
                 found = {"set-up, ms": (time.perf_counter_ns() - begun) / 1e6}
+                dev = f"{root}/dev"
+                subprocess.run(["mount", "--bind", "/dev", dev], check=True)  # for programs
                 found |= asking.measure(root, asked)
+                mount.unmount(dev, 0)
                 begun = time.perf_counter_ns()
                 mount.unmount(root, 0)
             found["unmounting, ms"] = (time.perf_counter_ns() - begun) / 1e6
@@ -108,9 +112,8 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=3)
     wanted = parser.parse_args()
-    disks = boot_store.make()
+    disks = running_store.make(wanted.size)
     single = disks.single(wanted.size)
-    disks.indexed()
     trusted = signing.read_trust(disks.trust)
     plain, indexed = Store(disks.store), Store(disks.directory / "indexed")
     systems = {store: reading.read_list(store, trusted, boot_store.list_name(wanted.size), 0)[0]

@@ -24,6 +24,7 @@ import boot_store
 import machine
 import packages
 import running
+import running_store
 import tiny
 from boot_image import Guest
 from boot_store import Disks
@@ -66,7 +67,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=300)
     parser.add_argument("--runs", type=int, default=2)
     wanted = parser.parse_args()
-    disks = boot_store.make()
+    disks = running_store.make(wanted.size)
     plain = boot_image.make(disks)
     found: dict[str, list[dict[str, float]]] = {how: [] for how in WAYS}
     with tempfile.TemporaryDirectory() as work:
