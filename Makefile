@@ -1,5 +1,5 @@
 # The two commands of the README; each does all of its own set-up.
-.PHONY: demo test quick setup fuzz packages-test union union-walk bench bench-plan matrix large
+.PHONY: demo test quick setup fuzz packages-test union union-walk bench bench-running bench-plan matrix large
 
 # Mounting, composing and the tests of them need root.
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo )
@@ -50,6 +50,13 @@ bench: setup
 	@$(MEASURE) --runs 3 --how floor,agent,erofs,files,index,index-files --sizes 300 --kernel trixie $(BENCH)
 	@$(MEASURE) --runs 3 --how floor,agent,index --sizes 10,300 --clock wall $(BENCH)
 	@.venv/bin/python bench/boot_table.py
+
+# What a root of 300 packages costs while it runs, by its index, layer by layer and as one squashfs: through
+# dm-verity in guest instructions, then natively without (docs/measurements.md). Half an hour; it needs what
+# `bench` downloads and imports.
+bench-running: setup
+	@$(MEASURE:boot.py=running_boot.py)
+	@$(MEASURE:boot.py=running.py) --rounds 6
 
 # Time and memory of `bootunion plan` for 500 and 2,000 packages.
 bench-plan: setup

@@ -144,13 +144,12 @@ def unmount_all(places: tuple[str, ...]) -> None:
 
 
 def remove_devices() -> None:
-    """Take the packages' devices away, as the end of a system does; their loop devices go along."""
+    """Take the packages' devices away, as bootunion does; their loop devices go along."""
     sys.path.append(_AGENT)
     from bootunion.initrd import dm  # noqa: PLC0415
 
     with dm.Control() as control:
-        for name in control.names():
-            control.remove(name)
+        dm.remove_all(control.names())
     assert not [name for name in os.listdir("/sys/block") if name.startswith("dm-")]  # noqa: PTH208
 
 

@@ -71,8 +71,7 @@ def arguments(
     accelerator, processors, more = timing[clock]
     os.truncate(disk, size)
     return [
-        # RDRAND: without it the first to ask for random bytes waits a second for them.
-        "nice", *guest.qemu.argv, "-cpu", "qemu64,+rdrand", "-accel", accelerator, *more,
+        "nice", *guest.qemu.argv, "-cpu", guest.processor, "-accel", accelerator, *more,
         "-smp", processors,
         "-machine", "pc,nvdimm=on", "-m", f"{_MEMORY}M,slots=2,maxmem=16G",
         "-object", f"memory-backend-file,id=disk,share=off,mem-path={disk},size={size}",

@@ -17,7 +17,7 @@ from boot_store import Disks
 
 from bootunion.host import closure
 
-_MODULES = (
+MODULES = (
     "ext4",
     "nfit",
     "nd_pmem",
@@ -30,6 +30,8 @@ _MODULES = (
 )
 _PROGRAMS = ("/usr/bin/dash", "/usr/bin/mount", "/usr/bin/umount", "/usr/bin/mkdir",
              "/usr/bin/stat", "/usr/sbin/losetup", "/usr/sbin/veritysetup")  # fmt: skip
+# RDRAND: without it the first to ask for random bytes waits a second for them.
+USUAL = "qemu64,+rdrand"  # the processor
 _HERE = packages.TOP / "bench"
 
 
@@ -41,6 +43,7 @@ class Guest(NamedTuple):
     release: str
     qemu: machine.Qemu
     suffix: str  # of the clock's name
+    processor: str = USUAL
 
 
 def make(disks: Disks, suite: str = "bookworm") -> Guest:
@@ -75,7 +78,7 @@ def make(disks: Disks, suite: str = "bookworm") -> Guest:
         shutil.copy(packages.TOP / "bootunion/host" / module, host)
     shutil.copy(_HERE / "guest/init", root / "init")
     (root / "init").chmod(0o755)
-    tiny.install_modules(tree, release, root / "modules", _MODULES)
+    tiny.install_modules(tree, release, root / "modules", MODULES)
     tiny.archive(root, directory / "initrd.new")
     (directory / "initrd.new").rename(guest.initrd)
     shutil.rmtree(root)
