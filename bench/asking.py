@@ -21,8 +21,10 @@ from collections.abc import Callable
 
 PLACES = ("usr/bin", "usr/lib/x86_64-linux-gnu", "usr/share/doc")
 PROGRAMS = (("usr/bin/python3.11", "-c", "import json, re, subprocess"),
-            ("usr/bin/perl", "-e", "1"), ("usr/bin/gcc-12", "--version"),
-            ("usr/bin/git", "--version"), ("usr/bin/bash", "-c", ":"))  # fmt: skip
+            ("usr/lib/gcc/x86_64-linux-gnu/12/cc1", "--version"), ("usr/bin/perl", "-e", "1"),
+            ("usr/bin/gcc-12", "--version"), ("usr/bin/git", "--version"),
+            ("usr/bin/bash", "-c", ":"))  # fmt: skip
+_LIBRARIES = "/usr/lib/x86_64-linux-gnu"
 SAMPLE, SEQUENTIAL = 300, 64 << 20
 _ABSENT, _RANDOM = 1000, 2000
 
@@ -37,6 +39,7 @@ class Case:
 def measure(root: str, asked: Case) -> dict[str, float]:
     """Everything but unmounting."""
     found: dict[str, float] = {}
+    show_devices(root)
     drop()
     found["stat, µs"] = median(os.stat, [f"{root}/{path}" for path in asked.paths])
     for place in PLACES:
@@ -47,7 +50,7 @@ def measure(root: str, asked: Case) -> dict[str, float]:
         found[f"readdir of /{place}, ms"] = took(lambda at=place: os.listdir(f"{root}/{at}"))  # noqa: PTH208
     for program in asked.programs:
         drop()
-        argv = ["chroot", root, f"/{program[0]}", *program[1:]]
+        argv = in_root(root, program)
         found[f"{program[0].rpartition('/')[2]} started, ms"] = took(lambda argv=argv: ran(argv))
     drop()
     found["find -xdev, ms"] = took(lambda: ran(["find", root, "-xdev"]))
@@ -58,7 +61,19 @@ def measure(root: str, asked: Case) -> dict[str, float]:
     found["20 mount namespaces, ms"] = took(
         lambda: [ran(["unshare", "-m", "true"]) for _ in range(20)]
     )
+    ran(["umount", f"{root}/dev"])
     return found
+
+
+def show_devices(root: str) -> None:
+    """Programs want /dev/null."""
+    ran(["mount", "-o", "bind", "/dev", f"{root}/dev"])
+
+
+def in_root(root: str, program: list[str]) -> list[str]:
+    """The words that start a program in a root, which has no /lib and /lib64."""
+    loader = [f"{_LIBRARIES}/ld-linux-x86-64.so.2", "--library-path", _LIBRARIES]
+    return ["chroot", root, *loader, f"/{program[0]}", *program[1:]]
 
 
 def median(call: Callable[[str], object], paths: list[str]) -> float:
@@ -108,7 +123,8 @@ def at_random(root: str, large: list[str]) -> None:
 
 def ran(argv: list[str]) -> None:
     """A program that has to end well."""
-    subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    nothing = subprocess.DEVNULL
+    subprocess.run(argv, stdin=nothing, stdout=nothing, stderr=nothing, check=True)
 
 
 def drop() -> None:

@@ -33,14 +33,16 @@ from bootunion.host.store import Store
 from bootunion.initrd import mount
 from bootunion.initrd.executor import Executor
 from bootunion.initrd.store import Store as Reader
-from bootunion.merge import Namespace
 from bootunion.systemlist import SystemList
 
 BASE = "one squashfs"
 
 
-def case(merged: Namespace) -> Case:
-    """A sample that is the same for each way."""
+def case(store: Store, trusted: trust.Trust, system: SystemList) -> Case:
+    """A sample of a list's root, the same for each way, and the programs that start in it."""
+    merged = merge.merge(
+        store.entries(reading.signed_manifest(store, trusted, one.stem)) for one in system.layers
+    )
     luck = random.Random(0)
     files = [path for path, (_, entry) in merged.paths.items() if entry.type == FILE and entry.size]
     paths = luck.sample(sorted(files), asking.SAMPLE)
@@ -50,14 +52,25 @@ def case(merged: Namespace) -> Case:
         if sum(merged.paths[one][1].size for one in large) >= asking.SEQUENTIAL:
             break
         large.append(path)
-    return Case(paths, large, [list(one) for one in asking.PROGRAMS if one[0] in merged.paths])
+    return Case(paths, large, programs(store, system))
 
 
-def merged_of(store: Store, trusted: trust.Trust, system: SystemList) -> Namespace:
-    """What a list's root holds."""
-    return merge.merge(
-        store.entries(reading.signed_manifest(store, trusted, one.stem)) for one in system.layers
-    )
+def runs(argv: list[str]) -> bool:
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    return done.returncode == 0
+
+
+def programs(store: Store, system: SystemList) -> list[list[str]]:
+    """Those that find their libraries among the packages."""
+    with tempfile.TemporaryDirectory() as name:
+
+        def work() -> list[list[str]]:
+            with of_list(store.path, system, Path(name)) as root:
+                asking.show_devices(root)
+                every = [list(one) for one in asking.PROGRAMS]
+                return [one for one in every if runs(asking.in_root(root, one))]
+
+        return namespace.in_namespace(work)
 
 
 @contextlib.contextmanager
@@ -115,8 +128,7 @@ def main() -> int:
     plain, indexed = Store(disks.store), Store(disks.directory / "indexed")
     systems = {store: reading.read_list(store, trusted, boot_store.list_name(wanted.size), 0)[0]
                for store in (plain, indexed)}  # fmt: skip
-    merged = merged_of(plain, trusted, systems[plain])
-    asked = case(merged)
+    asked = case(plain, trusted, systems[plain])
     ways: dict[str, Callable[[Path], contextlib.AbstractContextManager[str]]] = {
         BASE: lambda work: of_one(single, work),
         "index": lambda work: of_list(indexed.path, systems[indexed], work),
@@ -130,7 +142,7 @@ def main() -> int:
             print(name, flush=True, file=sys.stderr)
     load = os.getloadavg()[0]
     print(f"{time.strftime('%Y-%m-%d')}, Linux {os.uname().release}, {wanted.size} packages, "
-          f"{len(merged.paths)} paths, load {load:.1f}, best of {wanted.rounds}\n")  # fmt: skip
+          f"load {load:.1f}, best of {wanted.rounds}\n")  # fmt: skip
     print("| | " + " | ".join(ways) + " | index / one |\n" + "|---" * (len(ways) + 2) + "|")
     for what in best[BASE]:
         cells = " | ".join(f"{best[name][what]:,.1f}" for name in ways)

@@ -40,7 +40,7 @@ def with_case(guest: Guest, disks: Disks, size: int, work: Path) -> Guest:
     system, _ = reading.read_list(store, trusted, boot_store.list_name(size), 0)
     place = work / "tree/bench"
     place.mkdir(parents=True)
-    asked = running.case(running.merged_of(store, trusted, system))
+    asked = running.case(store, trusted, system)
     (place / "case.json").write_text(json.dumps(vars(asked)))
     shutil.copy(packages.TOP / "bench/asking.py", place)
     tiny.archive(work / "tree", work / "case.img")
