@@ -63,6 +63,8 @@ def _extension(package: Path, name: str, where: Path) -> None:
         release = root / f"usr/lib/extension-release.d/extension-release.{name}"
         release.parent.mkdir(parents=True, exist_ok=True)
         release.write_text("ID=_any\n")
+        # base-files' own: an image with it is a whole OS, and refused.
+        (root / "usr/lib/os-release").unlink(missing_ok=True)
         boot_store.pack(root, image)
         made = packaging.append_tree(image)
         data = made.data_blocks * BLOCK_SIZE
