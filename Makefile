@@ -39,9 +39,10 @@ union-walk: setup
 	@$(AS_ROOT).venv/bin/python bench/union.py
 
 # How long a root of 10 to 499 packages takes to make: the agent, a C program that makes the same calls, a
-# shell hook, systemd-sysext, one squashfs, in guest instructions; sealed files on Debian 13's kernel; then the clock of two
-# processors, for which nothing else should run (docs/measurements.md). An hour and a half. BENCH: words
-# for bench/boot.py. The first time it downloads 500 packages and imports them three times (10 GB of disk).
+# shell hook, systemd-sysext, one squashfs, in guest instructions; sealed files on Debian 13's kernel; then
+# the clock of two processors, for which nothing else should run (docs/measurements.md). An hour and a half.
+# BENCH: words for bench/boot.py. The first time it downloads 500 packages and imports them three times
+# (10 GB of disk).
 MEASURE = $(AS_ROOT)env $(if $(BOOTUNION_CACHE),BOOTUNION_CACHE=$(BOOTUNION_CACHE)) .venv/bin/python bench/boot.py
 bench: setup
 	@scripts/setup.sh bench
