@@ -81,7 +81,7 @@ def test_the_server_stays_while_a_union_is_kept(system: System) -> None:
         end(single)
 
 
-def test_a_request_that_is_refused_or_killed_counts_for_nobody(system: System) -> None:
+def test_a_request_that_is_over_counts_for_nobody(system: System) -> None:
     with serving(system, "--unions_of_one_uid=1", program=UNVERIFIED) as server:
         (system.store.packages / system.packages["tool"].file_name).rename(system.top / "aside")
         for _ in range(3):
