@@ -97,7 +97,7 @@ class Server:
             caller = peer(connection)
             self._kept.look()
             try:
-                self._bounds.check(self._uids(), caller.uid)
+                self._bounds.check([one.uid for one in self._running.values()], caller.uid)
                 pid = _fork()
             except BootunionError as error:
                 refuse(connection, caller, error)
@@ -125,9 +125,6 @@ class Server:
             # Not sys.exit: the server's exit handlers are the server's.
             os._exit(status)
 
-    def _uids(self) -> list[int]:
-        return [one.uid for one in self._running.values()]
-
     def _tree(self, caller: Caller, selected: Selected, store: Store) -> int:
         """Make the tree in a request's process; a union is counted for who gets it.
 
@@ -136,8 +133,8 @@ class Server:
         if len(selected.layers) == 1:
             return self._assemble(selected, store)
         # What the others of this user will get, nobody knows yet.
-        self._bounds.check_kept(self._kept.of(caller.uid) + self._uids().count(caller.uid),
-                                caller.uid)  # fmt: skip
+        running = [one.pid for one in self._running.values() if one.uid == caller.uid]
+        self._bounds.check_kept(self._kept.of(caller.uid, running), caller.uid)
         tree = self._assemble(selected, store)
         self._kept.note(tree, caller.uid)
         return tree
