@@ -39,14 +39,17 @@ union-walk: setup
 	@$(AS_ROOT).venv/bin/python bench/union.py
 
 # How long a root of 10 to 499 packages takes to make: the agent, a C program that makes the same calls, a
-# shell hook, one squashfs, in guest instructions; sealed files on Debian 13's kernel; then the clock of two
-# processors, for which nothing else should run (docs/measurements.md). An hour and a quarter. BENCH: words
-# for bench/boot.py. The first time it downloads 500 packages and imports them three times (10 GB of disk).
+# shell hook, systemd-sysext, one squashfs, in guest instructions; sealed files on Debian 13's kernel; then
+# the clock of two processors, for which nothing else should run (docs/measurements.md). An hour and a half.
+# BENCH: words for bench/boot.py. The first time it downloads 500 packages and imports them three times
+# (10 GB of disk).
 MEASURE = $(AS_ROOT)env $(if $(BOOTUNION_CACHE),BOOTUNION_CACHE=$(BOOTUNION_CACHE)) .venv/bin/python bench/boot.py
 bench: setup
 	@scripts/setup.sh bench
 	@$(MEASURE) --runs 3 --how agent,index,floor,single $(BENCH)
 	@$(MEASURE) --runs 1 --how shell $(BENCH)
+	@$(MEASURE) --runs 3 --how sysext --sizes 10,50 $(BENCH)
+	@$(MEASURE) --runs 1 --how sysext --sizes 150 $(BENCH)
 	@$(MEASURE) --runs 3 --how floor,agent,erofs,files,index,index-files --sizes 300 --kernel trixie $(BENCH)
 	@$(MEASURE) --runs 3 --how floor,agent,index --sizes 10,300 --clock wall $(BENCH)
 	@.venv/bin/python bench/boot_table.py

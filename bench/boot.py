@@ -20,11 +20,13 @@ import re
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import boot_image
 import boot_store
+import boot_sysext
 import machine
 import packages
 from boot_image import Guest
@@ -33,7 +35,7 @@ from boot_store import Disks
 # The agent over squashfs, over EROFS, and over EROFS packages that are sealed with fs-verity (which
 # needs trixie's kernel); the same by an index; what they are compared with.
 # A floor's variants: loop devices that are there before, an option of dm-verity's.
-WAYS = ("agent", "erofs", "files", "index", "index-files", "floor", "shell", "single",
+WAYS = ("agent", "erofs", "files", "index", "index-files", "floor", "shell", "single", "sysext",
         "floor-loops", "floor-try_verify_in_tasklet", "floor-ignore_zero_blocks",
         "floor-check_at_most_once")  # fmt: skip
 USUAL = ("agent", "index", "floor", "shell", "single")
@@ -46,6 +48,7 @@ class Run(NamedTuple):
     """One measurement. `ms` is from exec to the end, by the guest's clock; memory is KiB.
 
     `clock` is "icount" or "wall", with the kernel's suite behind it where it is not bookworm's.
+    `failed` is what systemd-sysext says when it makes no root, which is a result, too.
     """
 
     how: str
@@ -56,6 +59,7 @@ class Run(NamedTuple):
     memory: dict[str, int]
     grew: dict[str, dict[str, int]]
     when: str
+    failed: str = ""
 
 
 def arguments(
@@ -90,10 +94,12 @@ def measure(guest: Guest, disks: Disks, how: str, size: int, clock: str) -> Run:
 
 def console(guest: Guest, disks: Disks, how: str, size: int, clock: str, words: str = "") -> str:
     """What a guest says until it is done; `words` are added to its kernel's command line."""
-    disk = {
+    made: dict[str, Callable[[], Path]] = {
         "single": lambda: disks.single(size), "index": disks.indexed, "index-files": disks.indexed,
         "erofs": disks.erofs, "files": disks.erofs,
-    }.get(how, lambda: disks.packages)()  # fmt: skip
+        "sysext": lambda: boot_sysext.disk(disks, size),
+    }  # fmt: skip
+    disk = made.get(how, lambda: disks.packages)()
     name = boot_store.list_name(size)
     log = packages.TOP / f"build/bench/{how}-{size}-{clock}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -117,15 +123,20 @@ def read(text: str, how: str, size: int, clock: str) -> Run:
     meter = json.loads(metered[1])
     made = tuple(map(int, found.groups()))
     # Beside the packages there are the mount points' one, and the index.
-    expected = {"single": 1, "index": size + 2, "files": 0, "index-files": 0}.get(how, size + 1)
+    expected = {"single": 1, "index": size + 2, "files": 0, "index-files": 0,
+                "sysext": size}.get(how, size + 1)  # fmt: skip
     right = made[0] == expected and all(made[1:]) and not meter["status"]
-    if not right and how != "python":
+    failed = ""
+    if how == "sysext" and not right:
+        # It ends with 0 all the same. Behind the second's 80 characters are the mount options.
+        failed = "; ".join(re.findall(r"overlayfs: .*|^Failed to .{,80}", text, re.MULTILINE))
+    if not right and not failed and how != "python":
         raise machine.MachineError(f"{how} {size}: no root ({found[0]}):\n{text[-3000:]}")
     grew: dict[str, dict[str, int]] = {"vmalloc": {}, "slabs": {}}
     for kind, key, kib in re.findall(r"^GREW (\w+) (\S+) (\d+)$", text, re.MULTILINE):
         grew[kind][key] = int(kib)
     return Run(how, size, clock, meter["ns"] / 1e6, _steps(text, meter), _memory(meter), grew,
-               time.strftime("%Y-%m-%d %H:%M:%S"))  # fmt: skip
+               time.strftime("%Y-%m-%d %H:%M:%S"), failed)  # fmt: skip
 
 
 def _steps(text: str, meter: dict[str, Any]) -> dict[str, float]:
@@ -177,7 +188,8 @@ def main() -> int:
                 with options.results.open("a") as file:
                     file.write(json.dumps(one._asdict()) + "\n")
                 print(f"{how:8} {size:4} {one.ms:10.2f} ms   pinned {one.memory['pinned'] >> 10:4} "
-                      f"MiB   ({time.monotonic() - begun:.0f} s)", flush=True)  # fmt: skip
+                      f"MiB   ({time.monotonic() - begun:.0f} s)   {one.failed}",
+                      flush=True)  # fmt: skip
     return 0
 
 

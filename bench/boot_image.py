@@ -29,7 +29,10 @@ MODULES = (
     "overlay",
 )
 _PROGRAMS = ("/usr/bin/dash", "/usr/bin/mount", "/usr/bin/umount", "/usr/bin/mkdir",
-             "/usr/bin/stat", "/usr/sbin/losetup", "/usr/sbin/veritysetup")  # fmt: skip
+             "/usr/bin/stat", "/usr/sbin/losetup", "/usr/sbin/veritysetup",
+             "/usr/bin/systemd-sysext")  # fmt: skip
+# What systemd opens when it needs it, and ldd does not show.
+_LIBRARY = "/usr/lib/x86_64-linux-gnu/libcryptsetup.so.12"
 # RDRAND: without it the first to ask for random bytes waits a second for them.
 USUAL = "qemu64,+rdrand"  # the processor
 _HERE = packages.TOP / "bench"
@@ -67,6 +70,9 @@ def make(disks: Disks, suite: str = "bookworm") -> Guest:
     shutil.copy(shutil.which("busybox") or "/bin/busybox", root / "bin/busybox")
     for program in _PROGRAMS:
         _install(Path(program), root)
+    _install(Path(_LIBRARY), root)
+    # An extension is for an OS, and merged into one.
+    (root / "usr/lib/os-release").write_text("ID=bench\n")
     shutil.copytree(disks.trust, root / "etc/bootunion/trust")
     _compile(_HERE / "floor.c", root / "bench/floor")
     _compile(_HERE / "guest/meter.c", root / "bench/meter")

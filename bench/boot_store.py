@@ -169,6 +169,15 @@ def _as_erofs(disks: Disks, name: str, image_format: str, disk: Path) -> None:
     machine.store_disk(store.path, disk, sealable=True)
 
 
+def pack(root: Path, target: Path) -> None:
+    """A squashfs of a tree, with the settings that packages have."""
+    # sqfstar's options but those that mksquashfs lacks.
+    usual = reproducible.SQUASHFS_OPTIONS
+    options = usual[: usual.index("-root-mode")]
+    argv = ["mksquashfs", str(root), str(target), *options, "-quiet", "-no-progress"]
+    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
+
+
 def _single(disks: Disks, size: int, disk: Path) -> None:
     system = _system(disks, size)
     with tempfile.TemporaryDirectory(dir=disks.directory) as directory:
@@ -177,15 +186,10 @@ def _single(disks: Disks, size: int, disk: Path) -> None:
         target.parent.mkdir(parents=True)
         steps = plan.for_namespace(system, str(work / "union"), upper="", verity=False)
 
-        def pack(root: Path) -> None:
-            # sqfstar's options but those that mksquashfs lacks.
-            options = reproducible.SQUASHFS_OPTIONS
-            options = options[: options.index("-root-mode")]
-            argv = ["mksquashfs", str(root), str(target), *options, "-quiet", "-no-progress"]
-            subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
-
         namespace.in_namespace(
-            lambda: namespace.in_union(disks.store, steps, work / "union/root", pack)
+            lambda: namespace.in_union(
+                disks.store, steps, work / "union/root", lambda root: pack(root, target)
+            )
         )
         image = packaging.append_tree(target)
         (work / "tree/bench").mkdir()

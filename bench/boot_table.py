@@ -50,9 +50,15 @@ def table(runs: Runs, clock: str, cell: Callable[[list[dict[str, Any]]], str]) -
     for how, name in NAMES.items():
         cells = [runs.get((clock, how, size), []) for size in every]
         if any(cells):
-            shown = (cell(one) if one else "-" for one in cells)
+            shown = (_shown(one, cell) for one in cells)
             lines.append(f"| {name} | " + " | ".join(shown) + " |")
     return "\n".join(lines)
+
+
+def _shown(found: list[dict[str, Any]], cell: Callable[[list[dict[str, Any]]], str]) -> str:
+    if not found:
+        return "-"
+    return "fails" if found[-1].get("failed") else cell(found)
 
 
 def milliseconds(found: list[dict[str, Any]]) -> str:
@@ -104,7 +110,7 @@ def plot(runs: Runs, target: Path) -> None:
     for how, name in NAMES.items():
         points = [(size, statistics.median(run["ms"] for run in found))
                   for (clock, one, size), found in sorted(runs.items())
-                  if (clock, one) == ("icount", how)]  # fmt: skip
+                  if (clock, one) == ("icount", how) and not found[-1].get("failed")]  # fmt: skip
         if points:
             axes.plot(*zip(*points, strict=True), marker="o", label=name)
     axes.set(xscale="log", yscale="log", xlabel="packages", ylabel="ms of the guest's icount clock",

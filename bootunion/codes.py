@@ -153,6 +153,11 @@ CODES: dict[str, Code] = {
         "The helper was asked for something that it does not do.",
         "Name a list as NAME or NAME@GENERATION, packages as NAME, NAME=VERSION or by root hash.",
     ),
+    "helper-unions-kept": Code(
+        EXIT_FAILED,
+        "A user keeps as many unions of the helper's as one user may.",
+        "End programs that run in such roots, or ask for single packages.",
+    ),
     "hooks-conflict": Code(
         EXIT_INPUT,
         "A file that install-hooks would write or remove is not its own, or lies outside the root.",

@@ -111,6 +111,14 @@ def test_many_requests_leave_nothing(looks: dict[str, Any]) -> None:
     assert found["left"] == [] and found["same_server"] and found["descriptors"] < 10
 
 
+def test_one_user_keeps_so_many_unions_of_the_same_devices(looks: dict[str, Any]) -> None:
+    assert looks["kept"] == {
+        "kept": 64, "refused": "helper-unions-kept", "single": "granted",
+        "another": LIB["2.0"] | TOOL, "devices": 2, "same_server": True, "left": [],
+        "again": "granted",
+    }  # fmt: skip
+
+
 def test_the_helper_ends_when_nobody_asks_and_comes_back(looks: dict[str, Any]) -> None:
     assert looks["idle"] == {"ended": True, "result": "success", "again": "granted", "left": []}
 

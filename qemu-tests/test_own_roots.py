@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from bootunion.host import importer, reading, signing
 from bootunion.host.signing import Signer
 from bootunion.host.store import Store
 from bootunion.systemlist import Layer
+
+sys.path.insert(0, str(scenario.TOP / "tests"))
+import wheelmaking
 
 pytestmark = pytest.mark.qemu
 PASSWORD = "bootunion"  # guest/own_roots.py gives it to each user
@@ -44,6 +48,9 @@ def disk(debian: Debian, work: Path) -> Path:
     extra.mkdir()
     for name in ("own_roots.py", "reach.py"):
         shutil.copy(scenario.TOP / "qemu-tests/guest" / name, extra)
+    # For a project: its wheel, and the key of an administrator who gives everybody its packages.
+    wheelmaking.wheel(extra)
+    shutil.copy(keys / "package.key", extra)
     return machine.store_disk(copy, work / "disk.img", extra)
 
 
@@ -79,8 +86,9 @@ def found(debian: Debian, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
                       disk(debian, work), log) as running:  # fmt: skip
         running.login()
         seen = looks(
-            running, "prepare", "shells", "helped", "logins", "service", "manager", "broken"
-        )
+            running, "prepare", "shells", "helped", "project", "logins", "service", "manager",
+            "broken",
+        )  # fmt: skip
         seen["console"] = {
             "alice": console_login(running, "alice", "1"),
             "carol": console_login(running, "carol"),
@@ -128,6 +136,22 @@ def test_a_user_without_privileges_gets_the_same_from_the_helper(found: dict[str
     version, program = sees(helped["three"])
     assert version == "" and NO_LIBRARY in program
     assert found["helped-left"] == []
+
+
+def test_a_project_is_read_through_dm_verity_by_root_and_by_a_user(found: dict[str, Any]) -> None:
+    project = found["project"]
+    said = {"value": 1, "place": "/usr/local/lib", "checked": "verity", "others": False}
+    assert project["root"] == project["carol"] == said
+    # Her own packages the helper does not believe, and there is no squashfuse.
+    assert "[program-missing]" in project["refused"] and "squashfuse" in project["refused"]
+    assert "the helper has not mounted them" in project["refused"]
+
+
+def test_a_killed_project_leaves_no_mount_and_no_device(found: dict[str, Any]) -> None:
+    project = found["project"]
+    # The wheel's package and the interpreter's names; root and carol have the same devices.
+    assert (project["devices"], project["devices-both"]) == (4, 4)
+    assert (project["left"], project["mounts"]) == ([], True)
 
 
 @pytest.mark.parametrize("way", ["ssh", "console"])

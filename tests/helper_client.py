@@ -1,11 +1,14 @@
 """Somebody without privileges: asks the helper, enters the tree, says in JSON what is in there.
 
-`helper_client.py SOCKET REQUEST [hold]`; the request is the fields of `Request` as JSON.
+`helper_client.py SOCKET REQUEST [keep | send | hold]`; the request is the fields of `Request` as
+JSON. The tree is kept until the end of standard input: as a descriptor, on its way through a
+socket, or as a mount.
 """
 
 import ctypes
 import json
 import os
+import socket
 import stat
 import struct
 import subprocess
@@ -85,7 +88,11 @@ def main() -> None:
     except BootunionError as error:
         print(json.dumps({"code": error.code, "text": str(error)}), flush=True)
         return
-    if "keep" in sys.argv[3:]:  # only the descriptor
+    ways = socket.socketpair()
+    if "send" in sys.argv[3:]:
+        socket.send_fds(ways[0], [b"."], [tree])
+        os.close(tree)
+    if sys.argv[3:] in (["keep"], ["send"]):
         found: dict[str, object] = {}
     else:
         enter(tree)

@@ -23,6 +23,7 @@ class Room:
     def __init__(self, top: Path, user: int) -> None:
         self.top, self.user = top, user
         self.links = top / "links"
+        self.options: tuple[str, ...] = ()
         for name in ("home", "links", "one", "two"):
             (top / name).mkdir()
         for name, version in (("one", "1.0"), ("two", "2.0")):
@@ -43,7 +44,7 @@ class Room:
             "PIP_FIND_LINKS": str(self.links), "PIP_CONFIG_FILE": os.devnull, **more,
         }  # fmt: skip
         where = str(self.top / project)
-        argv = [*before, str(BOOTUNION), "run", "--project", where, "--", *command]
+        argv = [*before, str(BOOTUNION), "run", *self.options, "--project", where, "--", *command]
         return subprocess.run(argv, env=environment, cwd=self.top, capture_output=True, text=True,
                               check=False)  # fmt: skip
 

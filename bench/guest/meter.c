@@ -4,7 +4,8 @@
  *
  * FILES lists files, one a line, that are read into the page cache first. Prints one line of JSON behind the word
  * METER: times are CLOCK_MONOTONIC in nanoseconds, memory is /proc/meminfo's KiB: "base" with nothing cached, "before"
- * and "after" the program, "dropped" once the kernel has dropped every cache again.
+ * and "after" the program, "dropped" once the kernel has dropped every cache again. cpu_us is what the program and its
+ * children computed: the rest was waiting and the kernel's own threads.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -94,8 +95,9 @@ int main(int argc, char **argv)
 	read_memory(right_after);
 	drop();
 	read_memory(dropped);
-	printf("METER {\"status\": %d, \"started\": %lld, \"ns\": %lld, \"max_rss\": %ld", status, start, end - start,
-	       used.ru_maxrss);
+	printf("METER {\"status\": %d, \"started\": %lld, \"ns\": %lld, \"max_rss\": %ld, \"cpu_us\": %ld", status,
+	       start, end - start, used.ru_maxrss,
+	       (used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000000 + used.ru_utime.tv_usec + used.ru_stime.tv_usec);
 	show_memory("base", base);
 	show_memory("before", before);
 	show_memory("after", right_after);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterable, Sequence
 
 from bootunion import process
@@ -30,8 +31,8 @@ def steps(layers: Sequence[Layer], directory: str, base: str = "") -> tuple[Oper
 def assemble(operations: Iterable[Operation], store: Store, directory: str) -> int:
     """The detached tree (descriptor) that `steps` make: read-only, nosuid and nodev, for good.
 
-    This process has a mount and a user namespace of its own afterwards and is good for nothing but
-    handing the tree on. Raises BootunionError as the executor does.
+    This process has a mount namespace of its own afterwards and is good for nothing but handing the
+    tree on. Raises BootunionError as the executor does.
     """
     executor = ProcessExecutor(store)
     try:
@@ -50,12 +51,43 @@ def lock(tree: int, place: str) -> int:
 
     Whoever has a user namespace may clear nosuid and nodev of a mount in it, unless they were
     locked. The kernel locks the attributes of mounts that are copied into the mount namespace of
-    another user namespace (fs/namespace.c, lock_mnt_tree), and a clone keeps that. Raises OSError.
+    another user namespace (fs/namespace.c, lock_mnt_tree), and a clone keeps that.
+
+    A detached mount keeps the user namespace that it was cloned in, and root has only so many
+    (user.max_user_namespaces): so it is cloned once more here. Raises OSError.
     """
     mount.attach(tree, place)
     os.close(tree)
-    namespaces.unshare(namespaces.NEWUSER | namespaces.NEWNS)
+    locked = _cloned_elsewhere(place)
+    mount.unmount(place, mount.MNT_DETACH)
+    try:
+        mount.attach(locked, place)
+    finally:
+        os.close(locked)
     return mount.clone_path(place)
+
+
+def _cloned_elsewhere(place: str) -> int:
+    """A clone that a process with another user namespace has made. Raises OSError."""
+    here, there = socket.socketpair()
+    with here, there:
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                namespaces.unshare(namespaces.NEWUSER | namespaces.NEWNS)
+                socket.send_fds(there, [b"."], [mount.clone_path(place)])
+                status = 0
+            except OSError as error:
+                status = error.errno or 1
+            finally:
+                os._exit(status)
+        _, status = os.waitpid(child, 0)
+        if status:
+            number = max(os.waitstatus_to_exitcode(status), 1)
+            raise OSError(number, os.strerror(number), place)
+        _, (clone,), _, _ = socket.recv_fds(here, 1, 1)
+    return clone
 
 
 def workspace(directory: str, pid: int) -> str:

@@ -31,11 +31,13 @@ class Bounds(NamedTuple):
     """How much is served at once, in all and of one uid, and for how long.
 
     A client has `talk_seconds` to say its word and to take the answer, a request `seconds`; the
-    server ends when nobody asked for `idle_seconds`.
+    server ends when nobody asked and nobody kept a union for `idle_seconds`. One uid keeps at most
+    `unions_of_one_uid` trees of more than one package.
     """
 
     requests: int = 16
     of_one_uid: int = 4
+    unions_of_one_uid: int = 64
     talk_seconds: int = 5
     seconds: int = 30
     idle_seconds: int = 20
@@ -52,6 +54,15 @@ class Bounds(NamedTuple):
         if len(running) >= self.requests:
             text = f"{len(running)} requests are being served, more are not at once"
             raise BootunionError("helper-busy", text)
+
+    def check_kept(self, kept: int, uid: int) -> None:
+        """Refuse one more union for `uid`, who keeps `kept` or is just getting them.
+
+        Raises BootunionError helper-unions-kept.
+        """
+        if kept >= self.unions_of_one_uid:
+            text = f"user {uid} keeps {kept} unions of packages, more are not handed over"
+            raise BootunionError("helper-unions-kept", text)
 
 
 class Stems:

@@ -24,6 +24,7 @@ from bootunion.errors import BootunionError
 from bootunion.initrd.store import Store
 
 from . import assembling, protocol, reading
+from .keeping import Kept
 from .policy import Bounds, Caller
 from .reading import Places, Selected
 
@@ -58,9 +59,10 @@ class Server:
         self._directory = directory
         self._bounds = bounds
         self._running: dict[int, _Running] = {}  # by the descriptor of the process
+        self._kept = Kept()
 
     def serve(self) -> None:
-        """Serve until the socket is closed or nobody asks; requests that run are waited for."""
+        """Serve until nobody asks and nobody keeps a union; requests that run are waited for."""
         self._listening.settimeout(0)
         # Loaded once and not in each request: it takes longer than all of the rest.
         signature.load()
@@ -74,7 +76,7 @@ class Server:
             if self._listening.fileno() in ready:
                 self._accept(now)
             self._hurry(now)
-            if ready or self._running:
+            if ready or self._running or self._kept.look():
                 quiet_since = now
             elif now - quiet_since >= self._bounds.idle_seconds:
                 return
@@ -93,6 +95,7 @@ class Server:
             return
         with connection:
             caller = peer(connection)
+            self._kept.look()
             try:
                 self._bounds.check([one.uid for one in self._running.values()], caller.uid)
                 pid = _fork()
@@ -116,11 +119,26 @@ class Server:
                 signal.signal(number, _late)
             signal.alarm(self._bounds.seconds)
             connection.settimeout(self._bounds.talk_seconds)
-            answer(connection, caller, self._places, self._assemble)
+            answer(connection, caller, self._places, self._tree)
             status = 0
         finally:
             # Not sys.exit: the server's exit handlers are the server's.
             os._exit(status)
+
+    def _tree(self, caller: Caller, selected: Selected, store: Store) -> int:
+        """Make the tree in a request's process; a union is counted for who gets it.
+
+        A tree of one package is its package's file system, which is there once for all; so is the
+        index of the machine's list.
+        """
+        if len(selected.layers) + bool(selected.base) == 1:
+            return self._assemble(selected, store)
+        # What the others of this user will get, nobody knows yet.
+        running = [one.pid for one in self._running.values() if one.uid == caller.uid]
+        self._bounds.check_kept(self._kept.of(caller.uid, running), caller.uid)
+        tree = self._assemble(selected, store)
+        self._kept.note(tree, caller.uid)
+        return tree
 
     def _reap(self, process: int) -> None:
         one = self._running.pop(process)
@@ -156,7 +174,10 @@ def peer(connection: socket.socket) -> Caller:
     )
 
 
-def answer(connection: socket.socket, caller: Caller, places: Places, assemble: Assemble) -> None:
+def answer(
+    connection: socket.socket, caller: Caller, places: Places,
+    tree_of: Callable[[Caller, Selected, Store], int],
+) -> None:  # fmt: skip
     """Serve the one request of a connection, which has a time limit."""
     try:
         data = _receive(connection)
@@ -165,7 +186,7 @@ def answer(connection: socket.socket, caller: Caller, places: Places, assemble: 
         request = protocol.decode_request(data)
         with Store(places.store) as store:
             selected = reading.select(request, store, places)
-            tree = assemble(selected, store)
+            tree = tree_of(caller, selected, store)
     except BootunionError as error:
         refuse(connection, caller, error)
         return

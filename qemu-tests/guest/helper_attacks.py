@@ -19,6 +19,7 @@ from pathlib import Path
 from bootunion.errors import BootunionError
 from bootunion.helper import protocol
 from bootunion.helper.protocol import Request
+from bootunion.host.processes import asking
 
 HERE = Path(__file__).parent
 PKGS = Path("/pkgs")
@@ -274,6 +275,28 @@ def flood() -> object:
             "descriptors": len(os.listdir(f"/proc/{pid}/fd"))}  # fmt: skip
 
 
+def kept() -> object:
+    """Unions that are kept as descriptors: so many of one user, all of the same devices."""
+    trees: list[int] = []
+    refused = ""
+    try:
+        while len(trees) < 100:
+            trees.append(asking.ask(SOCKET, Request(with_=("lib", "tool")))[0])
+    except BootunionError as error:
+        refused = error.code
+    pid = server()
+    found = {
+        "kept": len(trees), "refused": refused, "single": say(Request(with_=("tool",)).encode()),
+        "another": asked(with_=["lib", "tool"]).get("files"),
+        "devices": len([*Path("/sys/block").glob("dm-*/dm/name")]),
+    }  # fmt: skip
+    time.sleep(30)  # longer than the helper waits for somebody to ask
+    found["same_server"] = server() == pid
+    for tree in trees:
+        os.close(tree)
+    return {**found, "left": gone(), "again": say(Request(with_=("lib", "tool")).encode())}
+
+
 def confinement() -> object:
     """That the unit's sandbox is in force on the process that serves."""
     say(b"x")
@@ -308,7 +331,7 @@ def idle() -> object:
 
 
 LOOKS: tuple[Callable[[], object], ...] = (
-    confinement, versions, lists, odd, unsigned, tricks, races, kills, flood, idle,
+    confinement, versions, lists, odd, unsigned, tricks, races, kills, flood, kept, idle,
 )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ Each look is one line of JSON. The words that begin the command line name the lo
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -11,6 +12,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+from bootunion import dsse, manifest
+from bootunion.host.signing import Signer
 
 USERS = ("alice", "bob", "carol")
 PASSWORD = "bootunion"  # of a machine without a network
@@ -99,12 +103,17 @@ def run(*packages: str) -> tuple[str, ...]:
     return as_carol("bootunion", "run", *wanted, "--")
 
 
-def look(shell: Shell, *allowed: str) -> object:
-    said = shell.ask(f"python3 {LOOK} {' '.join(allowed)}")
+def found_by(shell: Shell, command: str) -> object:
+    """The JSON that a command in the shell ends with."""
+    said = shell.ask(command)
     try:
         return json.loads(said.splitlines()[-1])
     except (ValueError, IndexError):
         raise RuntimeError(said) from None
+
+
+def look(shell: Shell, *allowed: str) -> object:
+    return found_by(shell, f"python3 {LOOK} {' '.join(allowed)}")
 
 
 def prepare() -> None:
@@ -176,6 +185,56 @@ def helped() -> None:
     for shell in (one, two, three):
         shell.kill()
     tell("helped-left", settled(before))
+
+
+PROJECT = Path("/var/lib/project")
+OWN = Path("/root/.cache/bootunion/packages")
+IMPORT = """
+import demo, json, os
+place, checked = demo.__file__[:14], os.environ["BOOTUNION_VERIFICATION"]
+others = os.path.exists("/usr/lib/python3/dist-packages/yaml")
+print(json.dumps({"value": demo.VALUE, "place": place, "checked": checked, "others": others}))
+"""
+
+
+def in_project(*before: str) -> tuple[str, ...]:
+    return (*before, "env", "PIP_NO_INDEX=1", "PIP_FIND_LINKS=/pkgs/tests", "bootunion", "run",
+            "--project", str(PROJECT), "--")  # fmt: skip
+
+
+def give_to_everybody() -> None:
+    """Put root's own packages into the system's store, signed by the system's key."""
+    words("mount", "-o", "remount,rw", "/pkgs")
+    sign = Signer(Path("/pkgs/tests/package.key"))
+    for one in OWN.iterdir():
+        target = Path("/pkgs/packages") / one.name
+        if one.suffix == ".json":
+            said = dsse.decode(one.read_bytes(), subject=one.name)
+            target.write_bytes(sign(said.payload, manifest.PAYLOAD_TYPE))
+        else:
+            shutil.copy(one, target)
+
+
+def project() -> None:
+    """A project with one wheel: root's, then carol's by the helper, both killed."""
+    before, table = devices(), mounts()
+    PROJECT.mkdir()
+    (wheel,) = Path("/pkgs/tests").glob("demo-1.0-*.whl")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    (PROJECT / "requirements.txt").write_text(f"demo==1.0 --hash=sha256:{digest}\n")
+    (PROJECT / "say.py").write_text(IMPORT)
+    ask = f"python {PROJECT}/say.py"
+    root = Shell(*in_project())
+    found: dict[str, object] = {"root": found_by(root, ask)}
+    found["devices"] = len(set(devices()) - set(before))
+    found["refused"] = words(*in_project(*as_carol()), "true", check=False)
+    give_to_everybody()
+    carol = Shell(*in_project(*as_carol()))
+    found["carol"] = found_by(carol, ask)
+    found["devices-both"] = len(set(devices()) - set(before))
+    for shell in (root, carol):
+        shell.kill()
+    tell("project", {**found, "left": settled(before), "mounts": mounts() == table})
 
 
 def over_ssh(user: str, *allowed: str) -> object:

@@ -71,11 +71,16 @@ def ask(python: str) -> Interpreter:
 
 
 def asked_by() -> tuple[str, str]:
-    """The script that asks, and the package that tells it which wheels fit."""
+    """The script that asks, and the package that tells it which wheels fit.
+
+    Raises BootunionError program-missing where that package is not there.
+    """
     import importlib.util  # noqa: PLC0415
 
     where = importlib.util.find_spec("packaging")
-    assert where is not None and where.origin is not None
+    if where is None or where.origin is None:
+        text = "the Python module is not installed (Debian package python3-packaging)"
+        raise BootunionError("program-missing", text, subject="packaging")
     return str(_INSIDE / "ask.py"), where.origin
 
 
