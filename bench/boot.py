@@ -99,7 +99,11 @@ def console(guest: Guest, disks: Disks, how: str, size: int, clock: str, words: 
         "erofs": disks.erofs, "files": disks.erofs,
         "sysext": lambda: boot_sysext.disk(disks, size),
     }  # fmt: skip
-    disk = made.get(how, lambda: disks.packages)()
+    return talk(guest, made.get(how, lambda: disks.packages)(), how, size, clock, words)
+
+
+def talk(guest: Guest, disk: Path, how: str, size: int, clock: str, words: str = "") -> str:
+    """As `console`, with a disk."""
     name = boot_store.list_name(size)
     log = packages.TOP / f"build/bench/{how}-{size}-{clock}.log"
     log.parent.mkdir(parents=True, exist_ok=True)

@@ -88,7 +88,7 @@ def sample(made: packages.Made) -> list[Layer]:
 def make(variant: str, layers: Sequence[Layer], store: Path) -> Path:
     """The directory of a variant's images, `<number>.img` each; made when the cache has none."""
     name = "".join(char if char.isalnum() else "-" for char in variant)
-    target = packages.CACHE / "formats" / name
+    target = packages.CACHE / f"formats-{len(layers)}" / name
     if (target / "complete").exists():
         return target
     target.mkdir(parents=True, exist_ok=True)

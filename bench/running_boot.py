@@ -36,11 +36,11 @@ from bootunion.host import reading, signing
 from bootunion.host.store import Store
 
 WAYS = {"single": "one squashfs", "index": "index", "agent": "layers"}
-_SHA_NI = "qemu64,+rdrand,+ssse3,+sse4.1,+sha-ni"
+SHA_NI = "qemu64,+rdrand,+ssse3,+sse4.1,+sha-ni"
 
 
 def with_case(guest: Guest, disks: Disks, size: int, work: Path) -> Guest:
-    """The guest with what is asked: the kernel unpacks one archive after the other.
+    """The guest with what is asked.
 
     Where the processor has instructions for SHA-256, with the module that uses them: dm-verity
     takes what is loaded before it, and does not ask for a better one.
@@ -52,16 +52,21 @@ def with_case(guest: Guest, disks: Disks, size: int, work: Path) -> Guest:
     asked = running.case(running.merged_of(store, trusted, system))
     (place / "case.json").write_text(json.dumps(vars(asked)))
     shutil.copy(packages.TOP / "bench/asking.py", place)
-    if guest.processor == _SHA_NI:
+    if guest.processor == SHA_NI:
         modules = work / "tree/modules"
         modules.mkdir()
         names = ("sha256-ssse3", *boot_image.MODULES)
         tiny.install_modules(roots.kernel("bookworm")[0], guest.release, modules, names)
-    tiny.archive(work / "tree", work / "case.img")
+    return with_more(guest, work / "tree", work)
+
+
+def with_more(guest: Guest, tree: Path, work: Path) -> Guest:
+    """The guest with a directory's files: the kernel unpacks one archive after the other."""
+    tiny.archive(tree, work / "more.img")
     initrd = work / "initrd.img"
     first = guest.initrd.read_bytes()
     padding = b"\0" * (-len(first) % 512)
-    initrd.write_bytes(first + padding + (work / "case.img").read_bytes())
+    initrd.write_bytes(first + padding + (work / "more.img").read_bytes())
     return guest._replace(initrd=initrd)
 
 
@@ -84,7 +89,7 @@ def main() -> int:
     disks = running_store.make(wanted.size)
     plain = boot_image.make(disks)
     if wanted.sha_ni:
-        plain = plain._replace(qemu=roots.newer_qemu(), processor=_SHA_NI)
+        plain = plain._replace(qemu=roots.newer_qemu(), processor=SHA_NI)
     found: dict[str, list[dict[str, float]]] = {how: [] for how in WAYS}
     with tempfile.TemporaryDirectory() as work:
         guest = with_case(plain, disks, wanted.size, Path(work))
