@@ -21,7 +21,7 @@ from bootunion.initrd import agent, mount
 
 WORK = "/w"
 SYSROOT = "/w/sysroot"
-UPPER_VIEW = f"{WORK}/run/bootunion/private/upper"
+VIEWS = tuple(f"{WORK}/run/bootunion/private/{name}" for name in ("upper", "index"))
 
 
 def run_agent(cell: dict[str, object]) -> int:
@@ -90,8 +90,8 @@ def run(
     found["files"] = files_right(good[str(found["booted"])]) if found["booted"] else ""
     found["state"] = read(f"{medium.written}/state/tiny.json")
     found["said"] = read("/w/said")
-    # The view of the upper that the agent leaves is a mount of its own.
-    for place in (UPPER_VIEW, SYSROOT):
+    # The views of upper and index that the agent leaves are mounts of their own.
+    for place in (*VIEWS, SYSROOT):
         while os.path.ismount(place):
             mount.unmount(place, mount.MNT_DETACH)
     medium.release()
