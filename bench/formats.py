@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import random
 import subprocess
 import sys
 import tempfile
@@ -31,6 +30,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+import image_reading
 import packages
 
 from bootunion.host import reading, signing
@@ -44,7 +44,7 @@ import erofs_utils
 COUNT = 300
 LARGEST = 1_000_000
 READS = 20_000
-PIECE = 4096
+PIECE = image_reading.PIECE
 
 _SQUASHFS = "-reproducible -mkfs-time 0 -no-duplicates -noI"
 _EROFS = "-b4096 -T0 --mkfs-time -Uclear"
@@ -147,10 +147,7 @@ def drop_caches() -> None:
 def warm(images: Sequence[Path]) -> None:
     """Drop every cache, then read the image files into the page cache."""
     drop_caches()
-    for image in images:
-        with image.open("rb", buffering=0) as file:
-            while file.read(1 << 20):
-                pass
+    image_reading.read_into_cache([str(image) for image in images])
 
 
 def measure(variant: str, images: Sequence[Path]) -> Result:
@@ -177,50 +174,17 @@ def measure(variant: str, images: Sequence[Path]) -> Result:
         for tree in trees:
             stack.callback(os.close, tree)
         memory = (pinned() - before) / len(images)
-        files = [one for tree in trees for one in sorted(below(f"/proc/self/fd/{tree}"))]
+        files = [
+            one for tree in trees for one in sorted(image_reading.below(f"/proc/self/fd/{tree}"))
+        ]
         warm(images)
-        sequential = read_all(files)
+        read, took_all = image_reading.read_all(files)
         warm(images)
-        scattered = read_scattered(files)
+        scattered = image_reading.read_scattered(files, READS)
     return Result(
         sum(-(-image.stat().st_size // PIECE) * PIECE for image in images),
-        took * 1000, memory, sequential, scattered,
+        took * 1000, memory, read / (1 << 20) / (took_all / 1e9), scattered / 1000,
     )  # fmt: skip
-
-
-def below(root: str) -> Iterator[tuple[str, int]]:
-    """Path and size of each regular file that is not empty."""
-    for directory, _names, files in os.walk(f"{root}/."):
-        for name in files:
-            path = f"{directory}/{name}"
-            status = os.lstat(path)
-            if status.st_mode & 0o170000 == 0o100000 and status.st_size:
-                yield path, status.st_size
-
-
-def read_all(files: Sequence[tuple[str, int]]) -> float:
-    """MiB/s."""
-    total, begun = 0, time.perf_counter()
-    for path, _ in files:
-        fd = os.open(path, os.O_RDONLY)
-        while piece := os.read(fd, 1 << 17):
-            total += len(piece)
-        os.close(fd)
-    return total / (1 << 20) / (time.perf_counter() - begun)
-
-
-def read_scattered(files: Sequence[tuple[str, int]]) -> float:
-    """µs for each read: open, read, close. A file is as likely as it is large."""
-    choose = random.Random(7)
-    picked = choose.choices(files, weights=[size for _, size in files], k=READS)
-    places = [(path, choose.randrange(-(-size // PIECE)) * PIECE) for path, size in picked]
-    begun = time.perf_counter()
-    for path, offset in places:
-        fd = os.open(path, os.O_RDONLY)
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
-        os.pread(fd, PIECE, offset)
-        os.close(fd)
-    return (time.perf_counter() - begun) / READS * 1e6
 
 
 def best(rounds: Sequence[Result]) -> Result:

@@ -26,9 +26,7 @@ import boot_store
 import formats
 import machine
 import packages
-import roots
 import running_boot
-import tiny
 from boot_image import Guest
 
 from bootunion import package
@@ -64,12 +62,10 @@ def guest_of(plain: Guest, work: Path, *, sha_ni: bool) -> Guest:
     place = work / "more/bench"
     place.mkdir(parents=True)
     shutil.copy(packages.TOP / "bench/guest/formats.py", place / "instead.py")
+    shutil.copy(packages.TOP / "bench/image_reading.py", place)
     if sha_ni:
         plain = plain._replace(processor=running_boot.SHA_NI)
-        modules = work / "more/modules"
-        modules.mkdir()
-        names = ("sha256-ssse3", *boot_image.MODULES)
-        tiny.install_modules(roots.kernel("trixie")[0], plain.release, modules, names)
+        running_boot.add_sha_module(plain, "trixie", work / "more")
     return running_boot.with_more(plain, work / "more", work)
 
 

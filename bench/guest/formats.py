@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import sys
 import time
 
-sys.path.append("/usr/lib/bootunion/agent")
+sys.path += ["/usr/lib/bootunion/agent", "/bench"]
+import image_reading
+
 from bootunion import verity
 from bootunion.initrd import dm, loop, mount
 
 READS = 2000
-PIECE = 4096
 
 
 def main() -> None:
@@ -44,16 +44,16 @@ def measure(variant: dict, loops: loop.Control, mapper: dm.Control) -> dict:
     trees = [mount.image(variant["kind"], device) for device in devices]
     took = time.perf_counter_ns() - begun
     memory = pinned() - before
-    files = [one for tree in trees for one in sorted(below(f"/proc/self/fd/{tree}"))]
+    files = [one for tree in trees for one in sorted(image_reading.below(f"/proc/self/fd/{tree}"))]
     warm(images)
-    read, in_order = read_all(files)
+    read, in_order = image_reading.read_all(files)
     warm(images)
-    scattered = read_scattered(files)
+    scattered = image_reading.read_scattered(files, READS)
     for fd in (*trees, *held):
         os.close(fd)
     dm.remove_all(names)
     return {"variant": variant["name"], "mount": took, "memory": memory, "bytes": read,
-            "in order": in_order, "scattered": scattered / READS}  # fmt: skip
+            "in order": in_order, "scattered": scattered}  # fmt: skip
 
 
 def pinned() -> int:
@@ -72,43 +72,7 @@ def drop() -> None:
 def warm(images: list) -> None:
     """Drop every cache, then read the image files into the page cache."""
     drop()
-    for image in images:
-        with open(image, "rb", buffering=0) as file:
-            while file.read(1 << 20):
-                pass
-
-
-def below(root: str):
-    """Path and size of each regular file that is not empty."""
-    for directory, _, files in os.walk(f"{root}/."):
-        for name in files:
-            status = os.lstat(f"{directory}/{name}")
-            if status.st_mode & 0o170000 == 0o100000 and status.st_size:
-                yield f"{directory}/{name}", status.st_size
-
-
-def read_all(files: list) -> tuple:
-    total, begun = 0, time.perf_counter_ns()
-    for path, _ in files:
-        fd = os.open(path, os.O_RDONLY)
-        while piece := os.read(fd, 1 << 17):
-            total += len(piece)
-        os.close(fd)
-    return total, time.perf_counter_ns() - begun
-
-
-def read_scattered(files: list) -> int:
-    """Open, read, close. A file is as likely as it is large."""
-    choose = random.Random(7)
-    picked = choose.choices(files, weights=[size for _, size in files], k=READS)
-    places = [(path, choose.randrange(-(-size // PIECE)) * PIECE) for path, size in picked]
-    begun = time.perf_counter_ns()
-    for path, offset in places:
-        fd = os.open(path, os.O_RDONLY)
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
-        os.pread(fd, PIECE, offset)
-        os.close(fd)
-    return time.perf_counter_ns() - begun
+    image_reading.read_into_cache(images)
 
 
 main()
